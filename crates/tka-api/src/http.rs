@@ -52,7 +52,7 @@ pub const UNUSED_TOKEN: &str = "unused";
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
-pub enum Via {
+pub enum RequestedAccess {
     /// With a token, from the device to the API server.
     Direct,
     /// Through the gateway, with an address and no token.

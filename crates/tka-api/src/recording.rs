@@ -16,7 +16,7 @@ pub struct FirstLine {
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct CastHeader {
     version: u32,
     #[serde(default)]
     idle_time_limit: Option<f64>,
@@ -27,13 +27,13 @@ struct Written {
 #[derive(Default, Deserialize)]
 struct Tka {
     #[serde(default)]
-    about: Option<About>,
+    about: Option<RawAbout>,
 }
 
 /// As `tka-recording` writes it.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct About {
+struct RawAbout {
     caller: String,
     device: String,
     address: Option<String>,
@@ -59,7 +59,7 @@ impl FirstLine {
     /// Reads a first line; none where it is not that of an asciicast of version 2.
     #[must_use]
     pub fn read(line: &[u8]) -> Option<Self> {
-        let line: Written = serde_json::from_slice(line).ok()?;
+        let line: CastHeader = serde_json::from_slice(line).ok()?;
         (line.version == 2).then(|| Self {
             idle_time_limit: line
                 .idle_time_limit
@@ -69,8 +69,8 @@ impl FirstLine {
     }
 }
 
-impl From<About> for RecordingAbout {
-    fn from(about: About) -> Self {
+impl From<RawAbout> for RecordingAbout {
+    fn from(about: RawAbout) -> Self {
         Self {
             username: about.caller,
             device: about.device,

@@ -20,7 +20,7 @@ use std::io;
 use std::path::PathBuf;
 
 use self::identities::IdentityError;
-use self::opened::Unopened;
+use self::opened::OpenError;
 use crate::api::client::ClientError;
 
 /// Why a recording cannot be read, or is not written.
@@ -40,7 +40,7 @@ pub(crate) enum RecordingError {
     NotForUs { id: String },
     /// It is sealed, and changed since.
     #[error("the recording {id} cannot be opened")]
-    Unopened { id: String, source: io::Error },
+    OpenError { id: String, source: io::Error },
     /// There is no identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -72,8 +72,8 @@ impl RecordingError {
     pub(crate) fn unread(id: &str, source: io::Error) -> Self {
         let id = id.to_owned();
         match source.get_ref().and_then(|error| error.downcast_ref()) {
-            Some(Unopened::NotForUs) => Self::NotForUs { id },
-            Some(Unopened::Damaged(_)) => Self::Unopened { id, source },
+            Some(OpenError::NotForUs) => Self::NotForUs { id },
+            Some(OpenError::Damaged(_)) => Self::OpenError { id, source },
             None => Self::Cut { id, source },
         }
     }
@@ -92,7 +92,7 @@ impl RecordingError {
             Self::NotForUs { .. } => vec![
                 "name the identity of a recipient with --identity: the server's gateway.recording.recipients has the recipients".into(),
             ],
-            Self::Unopened { .. } => vec![
+            Self::OpenError { .. } => vec![
                 "ask the server's administrator to look at where recordings are kept: something changed it after it was sealed".into(),
             ],
             Self::Identity(error) => error.advice(),

@@ -115,20 +115,20 @@ impl ApplicableRules {
 
     /// Whether the policy still has the rule that a session was given through.
     #[must_use]
-    pub fn carries(&self, key: &RuleKey) -> bool {
+    pub fn contains(&self, key: &RuleKey) -> bool {
         self.rules.iter().any(|rule| rule.key() == *key)
     }
 
     /// Whether a token of a session may be handed out that was given through `key`. Where the policy has that rule twice, both must allow it.
     #[must_use]
     pub fn has_tokens(&self, key: &RuleKey) -> bool {
-        self.carries(key) && self.with_key(key).all(|rule| rule.access.has_tokens())
+        self.contains(key) && self.with_key(key).all(|rule| rule.access.has_tokens())
     }
 
     /// Whether the gateway carries requests of such a session, likewise.
     #[must_use]
     pub fn has_gateway(&self, key: &RuleKey) -> bool {
-        self.carries(key) && self.with_key(key).all(|rule| rule.access.has_gateway())
+        self.contains(key) && self.with_key(key).all(|rule| rule.access.has_gateway())
     }
 
     /// Whether exec and attach of such a session are recorded: as the strictest of these rules has it, and where there is none of them as the strictest
@@ -142,7 +142,7 @@ impl ApplicableRules {
     /// Whether use begins such a session, likewise.
     #[must_use]
     pub fn begins_on_use(&self, key: &RuleKey) -> bool {
-        self.carries(key) && self.with_key(key).all(|rule| rule.sign_in == SignInMode::OnUse)
+        self.contains(key) && self.with_key(key).all(|rule| rule.sign_in == SignInMode::OnUse)
     }
 
     /// Whether others must approve a sign-in that gives such a session: the strictest of what these rules ask for.
@@ -162,7 +162,7 @@ impl ApplicableRules {
     /// Those among which an address of the gateway means one that names none: what others must approve, and what is for emergencies, is asked for by name. Where there is nothing else,
     /// that. Rules of the same key are all in or all out, so that the strictest of them still decides.
     #[must_use]
-    pub fn into_ordinary(self) -> Self {
+    pub fn without_approval_rules(self) -> Self {
         let is_ordinary = |rule: &Rule| {
             let key = rule.key();
             self.approval(&key).is_none() && !self.break_glass(&key)
@@ -227,18 +227,22 @@ mod tests {
     fn ordinary_rules_need_no_others() {
         let oncall = r#"{"role": "edit", "period": "1h", "priority": 9, "approval": {"count": 1}}"#.to_owned();
         let both = applicable(&[rule("view", "1h", 1), oncall.clone()]);
-        let ordinary = both.clone().into_ordinary();
+        let ordinary = both.clone().without_approval_rules();
         assert_eq!(ordinary.choose(&Choice::default()).unwrap().role.as_str(), "view");
         assert_eq!(both.choose(&Choice::default()).unwrap().role.as_str(), "edit");
         let alone = applicable(&[oncall]);
-        assert_eq!(alone.clone().into_ordinary(), alone);
+        assert_eq!(alone.clone().without_approval_rules(), alone);
         // The same rule twice needs others where one of the two does.
         let twice = applicable(&[
             rule("view", "1h", 1),
             rule("edit", "1h", 5),
             r#"{"role": "edit", "period": "2h", "approval": {"count": 1}}"#.to_owned(),
         ]);
-        let roles: Vec<_> = twice.into_ordinary().keys().map(|key| key.role.to_string()).collect();
+        let roles: Vec<_> = twice
+            .without_approval_rules()
+            .keys()
+            .map(|key| key.role.to_string())
+            .collect();
         assert_eq!(roles, ["view"]);
     }
 
@@ -264,10 +268,14 @@ mod tests {
             rule(""),
             glass.clone(),
         ]);
-        let roles: Vec<_> = all.into_ordinary().keys().map(|key| key.role.to_string()).collect();
+        let roles: Vec<_> = all
+            .without_approval_rules()
+            .keys()
+            .map(|key| key.role.to_string())
+            .collect();
         assert_eq!(roles, ["view"]);
         assert_eq!(
-            applicable(std::slice::from_ref(&glass)).into_ordinary(),
+            applicable(std::slice::from_ref(&glass)).without_approval_rules(),
             applicable(&[glass])
         );
     }

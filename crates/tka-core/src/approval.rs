@@ -25,7 +25,7 @@ pub struct Approval {
 }
 
 /// An approval as the policy writes it: an object, and not an array, which serde would take for its fields in their order.
-pub(crate) struct Written(Fields);
+pub(crate) struct RawApproval(Fields);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -61,19 +61,19 @@ impl Approval {
 
 // === impl Written ===
 
-impl<'de> Deserialize<'de> for Written {
+impl<'de> Deserialize<'de> for RawApproval {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object;
 
         impl<'de> Visitor<'de> for Object {
-            type Value = Written;
+            type Value = RawApproval;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object with `count`, `within` or `machines`")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Written, A::Error> {
-                Fields::deserialize(MapAccessDeserializer::new(map)).map(Written)
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawApproval, A::Error> {
+                Fields::deserialize(MapAccessDeserializer::new(map)).map(RawApproval)
             }
         }
 
@@ -81,10 +81,10 @@ impl<'de> Deserialize<'de> for Written {
     }
 }
 
-impl TryFrom<Written> for Approval {
+impl TryFrom<RawApproval> for Approval {
     type Error = String;
 
-    fn try_from(Written(written): Written) -> Result<Self, String> {
+    fn try_from(RawApproval(written): RawApproval) -> Result<Self, String> {
         let count = written.count.unwrap_or(NonZeroU32::MIN);
         if count.get() > MAX_APPROVALS {
             return Err(format!("`approval.count` is {count}, more than {MAX_APPROVALS}"));
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn stricter_of_two_is_stricter_in_each_respect() {
-        let read = |value: &str| Approval::try_from(serde_json::from_str::<Written>(value).unwrap()).unwrap();
+        let read = |value: &str| Approval::try_from(serde_json::from_str::<RawApproval>(value).unwrap()).unwrap();
         let both = read(r#"{"count": 2, "within": "5m", "machines": true}"#).and(&read(r#"{"within": "1h"}"#));
         assert_eq!(both, read(r#"{"count": 2, "within": "5m"}"#));
     }

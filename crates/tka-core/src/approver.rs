@@ -5,7 +5,7 @@ use crate::{Approval, Caller, Identity, Oversight, Reason, Rule, RuleKey, Sessio
 
 /// Why a caller may not decide about a sign-in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum MayNot {
+pub enum CannotApprove {
     /// It is their own, on this or another device.
     Own,
     /// Their oversight does not have its rule or role.
@@ -34,15 +34,15 @@ pub fn may_decide(
     caller: &Caller,
     key: &RuleKey,
     machines: bool,
-) -> Result<(), MayNot> {
+) -> Result<(), CannotApprove> {
     if approver.user_key() == caller.user_key() || approver.device.stable_id == caller.device.stable_id {
-        return Err(MayNot::Own);
+        return Err(CannotApprove::Own);
     }
     if !oversight.approves(key) {
-        return Err(MayNot::NoOversight);
+        return Err(CannotApprove::NoOversight);
     }
     match approver.identity {
-        Identity::Machine { .. } if !machines => Err(MayNot::Machine),
+        Identity::Machine { .. } if !machines => Err(CannotApprove::Machine),
         _ => Ok(()),
     }
 }
@@ -84,16 +84,16 @@ mod tests {
         let key = rule("").key();
         let may = |approver: &Caller, of: &Caller| may_decide(approver, &all, of, &key, true);
         assert_eq!(may(&user(2, "b"), &user(1, "a")), Ok(()));
-        assert_eq!(may(&user(1, "a"), &user(1, "a")), Err(MayNot::Own));
+        assert_eq!(may(&user(1, "a"), &user(1, "a")), Err(CannotApprove::Own));
         assert_eq!(
             may(&user(1, "b"), &user(1, "a")),
-            Err(MayNot::Own),
+            Err(CannotApprove::Own),
             "from another device"
         );
-        assert_eq!(may(&machine("m"), &machine("m")), Err(MayNot::Own));
+        assert_eq!(may(&machine("m"), &machine("m")), Err(CannotApprove::Own));
         assert_eq!(
             may(&machine("a"), &user(1, "a")),
-            Err(MayNot::Own),
+            Err(CannotApprove::Own),
             "a device that was tagged since"
         );
         assert_eq!(may(&machine("m"), &user(1, "a")), Ok(()));
@@ -105,7 +105,7 @@ mod tests {
         let all = oversight(r#"{"approve": ["oncall"]}"#);
         assert_eq!(
             may_decide(&machine("m"), &all, &user(1, "a"), &key, false),
-            Err(MayNot::Machine)
+            Err(CannotApprove::Machine)
         );
         assert_eq!(may_decide(&user(2, "b"), &all, &user(1, "a"), &key, false), Ok(()));
     }
@@ -118,7 +118,7 @@ mod tests {
             r#"{"sessions": "end"}"#,
         ] {
             let decided = may_decide(&user(2, "b"), &oversight(value), &user(1, "a"), &key, true);
-            assert_eq!(decided, Err(MayNot::NoOversight), "{value}");
+            assert_eq!(decided, Err(CannotApprove::NoOversight), "{value}");
         }
     }
 

@@ -38,7 +38,7 @@ pub struct Escalation {
 }
 
 /// A row of the table. A role has it that has one of the verbs for one of the resources.
-struct Right {
+struct RiskyPermission {
     id: &'static str,
     resources: &'static [(&'static str, &'static str)],
     verbs: &'static [&'static str],
@@ -63,8 +63,8 @@ macro_rules! practice {
     };
 }
 
-const RIGHTS: [Right; 15] = [
-    Right {
+const RIGHTS: [RiskyPermission; 15] = [
+    RiskyPermission {
         id: "escalate",
         resources: &[(RBAC, "clusterroles"), (RBAC, "roles")],
         verbs: &["escalate"],
@@ -72,7 +72,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("escalate-verb"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "bind",
         resources: &[(RBAC, "clusterroles"), (RBAC, "roles")],
         verbs: &["bind"],
@@ -80,7 +80,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("bind-verb"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "impersonate",
         resources: &[
             ("", "users"),
@@ -93,7 +93,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("impersonate-verb"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "node-proxy",
         resources: &[("", "nodes/proxy")],
         verbs: &["get", "create", "update", "patch", "delete"],
@@ -101,7 +101,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("access-to-proxy-subresource-of-nodes"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "secrets",
         resources: &[("", "secrets")],
         verbs: &["get", "list", "watch"],
@@ -109,7 +109,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("listing-secrets"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "exec",
         resources: &[("", "pods/exec"), ("", "pods/attach"), ("", "pods/ephemeralcontainers")],
         verbs: &["create", "update", "patch"],
@@ -117,7 +117,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("workload-creation"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "exec-by-get",
         resources: &[("", "pods/exec"), ("", "pods/attach")],
         verbs: &["get"],
@@ -125,7 +125,7 @@ const RIGHTS: [Right; 15] = [
         source: "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates/#AuthorizePodWebsocketUpgradeCreatePermission",
         until: Some(Minor(35)),
     },
-    Right {
+    RiskyPermission {
         id: "workloads",
         resources: &[
             ("", "pods"),
@@ -142,7 +142,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("workload-creation"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "tokens",
         resources: &[("", "serviceaccounts/token")],
         verbs: &["create"],
@@ -150,7 +150,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("token-request"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "webhooks",
         resources: &[
             (ADMISSION, "validatingwebhookconfigurations"),
@@ -161,7 +161,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("control-admission-webhooks"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "admission-policies",
         resources: &[
             (ADMISSION, "validatingadmissionpolicies"),
@@ -174,7 +174,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("control-admission-webhooks"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "certificates",
         resources: &[(CERTIFICATES, "certificatesigningrequests/approval")],
         verbs: &["update", "patch"],
@@ -182,7 +182,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("csrs-and-certificate-issuing"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "signers",
         resources: &[(CERTIFICATES, "signers")],
         verbs: &["approve", "sign"],
@@ -190,7 +190,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("csrs-and-certificate-issuing"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "volumes",
         resources: &[("", "persistentvolumes")],
         verbs: &["create", "update", "patch"],
@@ -198,7 +198,7 @@ const RIGHTS: [Right; 15] = [
         source: practice!("persistent-volume-creation"),
         until: None,
     },
-    Right {
+    RiskyPermission {
         id: "namespaces",
         resources: &[("", "namespaces")],
         verbs: &["update", "patch"],
@@ -227,7 +227,7 @@ pub fn escalations(rules: &[RoleRule], version: Option<Minor>) -> Vec<Escalation
             names: BTreeSet::new(),
         }];
     }
-    let holds = |right: &&Right| {
+    let holds = |right: &&RiskyPermission| {
         right
             .until
             .is_none_or(|until| version.is_none_or(|version| version < until))
@@ -258,7 +258,7 @@ impl RoleRule {
 
 // === impl Right ===
 
-impl Right {
+impl RiskyPermission {
     fn given_by(&self, rules: &[RoleRule]) -> Option<Escalation> {
         let gives = |rule: &&RoleRule| {
             let mut resources = self.resources.iter();

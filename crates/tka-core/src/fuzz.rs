@@ -21,7 +21,7 @@ fn rules() {
         let reversed = ApplicableRules::parse(values.into_iter().rev());
         assert_eq!(reversed.as_ref(), Ok(&rules), "the order decides something");
         if let Ok(chosen) = rules.choose(&Choice::default()) {
-            assert!(rules.carries(&chosen.key()));
+            assert!(rules.contains(&chosen.key()));
             assert!(rules.rules().iter().all(|rule| rule.priority <= chosen.priority));
         }
     });

@@ -51,7 +51,7 @@ pub enum Approves {
 /// A value as the policy writes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawOversight {
     sessions: Option<SessionOversight>,
     #[serde(default)]
     recordings: bool,
@@ -100,7 +100,7 @@ impl Oversight {
     }
 
     fn read(value: &str) -> Result<Self, OversightError> {
-        let written: Written = fields::read(value).map_err(|error| OversightError {
+        let written: RawOversight = fields::read(value).map_err(|error| OversightError {
             value: shorten(value),
             why: error.to_string(),
         })?;

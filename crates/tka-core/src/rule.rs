@@ -92,7 +92,7 @@ pub struct RuleKey {
 /// A rule as the policy writes it. [`fields::read`] lets no field through that is there and says nothing.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RawRule {
     role: RoleName,
     period: Period,
     #[serde(default)]
@@ -108,7 +108,7 @@ struct Written {
     #[serde(default)]
     sign_in: SignInMode,
     idle: Option<Period>,
-    approval: Option<approval::Written>,
+    approval: Option<approval::RawApproval>,
     #[serde(default)]
     break_glass: bool,
 }
@@ -135,7 +135,7 @@ impl Rule {
             value: shorten(value),
             why,
         };
-        let written: Written = fields::read(value).map_err(|error| refused(error.to_string()))?;
+        let written: RawRule = fields::read(value).map_err(|error| refused(error.to_string()))?;
         if let Some(why) = written.contradiction() {
             return Err(refused(why.into()));
         }
@@ -193,7 +193,7 @@ impl Rule {
 
 // === impl Written ===
 
-impl Written {
+impl RawRule {
     /// What of it cannot hold together.
     fn contradiction(&self) -> Option<&'static str> {
         let on_use = self.sign_in == SignInMode::OnUse;

@@ -29,14 +29,14 @@ pub struct Session {
     /// What the caller said it is for.
     pub reason: Option<Reason>,
     /// How it began, where its rule lets use begin sessions.
-    pub on_use: Option<Begun>,
+    pub on_use: Option<SignInTrigger>,
     /// After how long without use it ends.
     pub idle: Option<Period>,
 }
 
 /// How a session began whose rule has `sign_in: on_use`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Begun {
+pub enum SignInTrigger {
     /// Its caller signed in.
     Asked,
     /// A request through the gateway began it.
@@ -66,7 +66,7 @@ impl Session {
             period: limits.period(rule, request.period)?,
             signed_in: whole_seconds(now),
             reason: request.reason.clone(),
-            on_use: Begun::of(rule, request),
+            on_use: SignInTrigger::of(rule, request),
             idle: rule.idle,
         })
     }
@@ -92,7 +92,7 @@ impl Session {
 
 // === impl Begun ===
 
-impl Begun {
+impl SignInTrigger {
     fn of(rule: &Rule, request: &Request) -> Option<Self> {
         let by = if request.by_use { Self::ByUse } else { Self::Asked };
         (rule.sign_in == SignInMode::OnUse).then_some(by)
@@ -119,7 +119,7 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
 /// Among them it is the one of the rule that signing in would take now, else the one signed in to last.
 pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], rules: &ApplicableRules, now: Timestamp) -> Option<&'a S> {
     let chosen = rules.choose(&Choice::default()).ok().map(Rule::key);
-    let counts = |session: &Session| session.until() > now && session.label.is_none() && rules.carries(&session.rule);
+    let counts = |session: &Session| session.until() > now && session.label.is_none() && rules.contains(&session.rule);
     sessions
         .iter()
         .filter(|session| counts((*session).borrow()))

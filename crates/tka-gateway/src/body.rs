@@ -9,7 +9,7 @@ use http_body::{Body, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, StreamBody};
 
-use crate::flow::{Gate, Halt};
+use crate::flow::{Gate, StopReason};
 
 /// What went wrong with a body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,8 +53,8 @@ where
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Some((Err(error.into()), None)),
                 // The client begins a watch anew that comes to its end, and takes one that breaks for a failure.
-                Ok(None) | Err(Halt::Drained) => return None,
-                Err(Halt::Cut(cut)) => return Some((Err(cut.into()), None)),
+                Ok(None) | Err(StopReason::Drained) => return None,
+                Err(StopReason::Cut(cut)) => return Some((Err(cut.into()), None)),
             };
             count.add(frame.data_ref().map_or(0, Bytes::len));
             Some((Ok::<Frame<Bytes>, BoxError>(frame), Some((body, gate, kept))))

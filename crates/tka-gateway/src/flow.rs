@@ -48,7 +48,7 @@ pub struct Gate {
 
 /// Why a stream goes no further.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-pub enum Halt {
+pub enum StopReason {
     /// It is cut.
     #[error(transparent)]
     Cut(#[from] Cut),
@@ -92,14 +92,14 @@ impl Gate {
     }
 
     /// Returns when bytes may move; an error when they never will.
-    pub async fn open(&mut self) -> Result<(), Halt> {
+    pub async fn open(&mut self) -> Result<(), StopReason> {
         loop {
             // Without what decides, nothing would tell of an end.
             let is_alone = self.flow.has_changed().is_err();
             match &*self.flow.borrow_and_update() {
-                Flow::Cut(cut) if cut.kind == CutKind::Stop && self.is_watch => return Err(Halt::Drained),
+                Flow::Cut(cut) if cut.kind == CutKind::Stop && self.is_watch => return Err(StopReason::Drained),
                 Flow::Cut(cut) => return Err(cut.clone().into()),
-                Flow::Draining if self.is_watch => return Err(Halt::Drained),
+                Flow::Draining if self.is_watch => return Err(StopReason::Drained),
                 Flow::Open | Flow::Draining if is_alone => return Err(gone()),
                 Flow::Open | Flow::Draining => return Ok(()),
                 Flow::Held => {}
@@ -126,7 +126,7 @@ impl Gate {
     }
 
     /// Runs `work` while bytes may move. It is dropped when they may not: what it had begun is lost.
-    pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Halt> {
+    pub async fn run<T>(&mut self, work: impl Future<Output = T>) -> Result<T, StopReason> {
         let mut work = std::pin::pin!(work);
         loop {
             self.open().await?;
@@ -139,7 +139,7 @@ impl Gate {
     }
 }
 
-fn gone() -> Halt {
+fn gone() -> StopReason {
     Cut::new(CutKind::Stop, "the server stops").into()
 }
 
@@ -170,12 +170,12 @@ mod tests {
         assert_eq!(watch.closes().now_or_never(), None);
         flow.send_replace(Flow::Draining);
         assert_eq!(watch.closes().now_or_never(), Some(()));
-        assert_eq!(watch.open().await, Err(Halt::Drained));
+        assert_eq!(watch.open().await, Err(StopReason::Drained));
         assert_eq!(other.closes().now_or_never(), None);
         assert_eq!(other.open().await, Ok(()));
         let cut = Cut::new(CutKind::Stop, "it stops");
         flow.send_replace(Flow::Cut(cut.clone()));
-        assert_eq!(watch.open().await, Err(Halt::Drained));
+        assert_eq!(watch.open().await, Err(StopReason::Drained));
         assert_eq!(other.open().await, Err(cut.into()));
     }
 

@@ -7,9 +7,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
 
 use crate::body::Counter;
-use crate::flow::{Cut, Gate, Halt};
+use crate::flow::{Cut, Gate, StopReason};
 use crate::last_use::LastUse;
-use crate::tap::{Origin, Tap, Whole};
+use crate::tap::{FrameBuffer, Origin, Tap};
 use crate::websocket::{Channels, Frames};
 
 /// How much is carried at a time, in bytes. It is all that waits for a slow reader.
@@ -135,7 +135,7 @@ impl Direction<'_> {
         W: AsyncWrite + Unpin,
     {
         let mut buffer = vec![0; self.tap.map_or(BUFFER, |_| TAPPED)];
-        let mut whole = Whole::default();
+        let mut whole = FrameBuffer::default();
         loop {
             let read = self.gate.run(from.read(&mut buffer)).await?;
             let Ok(length @ 1..) = read else { break };
@@ -192,17 +192,17 @@ impl Direction<'_> {
     }
 }
 
-impl From<Halt> for End {
-    fn from(halt: Halt) -> Self {
+impl From<StopReason> for End {
+    fn from(halt: StopReason) -> Self {
         Self::Cut(cut(halt))
     }
 }
 
 /// Why it was cut. Only a watch is drained, so `Drained` is no cut here.
-fn cut(halt: Halt) -> Option<Cut> {
+fn cut(halt: StopReason) -> Option<Cut> {
     match halt {
-        Halt::Cut(cut) => Some(cut),
-        Halt::Drained => None,
+        StopReason::Cut(cut) => Some(cut),
+        StopReason::Drained => None,
     }
 }
 

@@ -30,14 +30,14 @@ pub trait Tap: fmt::Debug + Send + Sync {
 
 /// Gathers bytes to whole frames, so that a stream that ends here ends between two of them, where it can be said why. One of any length goes on in parts.
 #[derive(Debug)]
-pub(crate) struct Whole {
+pub(crate) struct FrameBuffer {
     frames: Frames,
     bytes: Vec<u8>,
 }
 
 // === impl Whole ===
 
-impl Default for Whole {
+impl Default for FrameBuffer {
     fn default() -> Self {
         Self {
             // Only where frames end matters.
@@ -47,7 +47,7 @@ impl Default for Whole {
     }
 }
 
-impl Whole {
+impl FrameBuffer {
     /// These bytes came next. Answers what may go on.
     pub(crate) fn add(&mut self, bytes: &[u8]) -> Vec<u8> {
         let held = self.bytes.len();
@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn frames_go_on_whole() {
-        let mut whole = Whole::default();
+        let mut whole = FrameBuffer::default();
         assert!(whole.add(&[0x82]).is_empty());
         assert!(whole.add(&[2, b'a']).is_empty());
         assert_eq!(whole.add(&[b'b', 0x89, 0, 0x82]), [0x82, 2, b'a', b'b', 0x89, 0]);
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn long_frame_goes_on_in_parts() {
-        let mut whole = Whole::default();
+        let mut whole = FrameBuffer::default();
         assert!(whole.add(&[0x82, 127, 0, 0, 0, 0, 0, 2, 0, 0]).is_empty());
         let (mut length, mut largest) = (0, 0);
         for _ in 0..16 {

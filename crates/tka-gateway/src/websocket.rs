@@ -26,7 +26,7 @@ pub struct Frames {
 enum Message {
     /// Nothing of its payload has come.
     #[default]
-    Begun,
+    SignInTrigger,
     /// Its first byte.
     Of(u8),
 }
@@ -80,7 +80,7 @@ impl Default for State {
 
 /// What was followed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Followed {
+pub struct FrameSummary {
     /// Whether data is among it that the caller of a stream sends to it: input, and not a ping, a resize or an end.
     pub is_input: bool,
     /// After how many bytes of it the last frame ends, if one does.
@@ -102,8 +102,8 @@ impl Frames {
     }
 
     /// These bytes came next.
-    pub fn follow(&mut self, bytes: &[u8]) -> Followed {
-        let (length, mut bytes, mut followed) = (bytes.len(), bytes, Followed::default());
+    pub fn follow(&mut self, bytes: &[u8]) -> FrameSummary {
+        let (length, mut bytes, mut followed) = (bytes.len(), bytes, FrameSummary::default());
         while !bytes.is_empty() {
             match &mut self.state {
                 State::Payload(payload) => {
@@ -138,7 +138,7 @@ impl Frames {
         let is_data = opcode < 8;
         if is_data {
             if !self.within_message {
-                self.message = Message::Begun;
+                self.message = Message::SignInTrigger;
             }
             self.within_message = !is_last;
         }
@@ -185,7 +185,7 @@ impl Message {
     fn carries_input(&mut self, bytes: &[u8], mask: [u8; 4], channels: Channels) -> bool {
         let rest = match *self {
             Self::Of(_) => bytes,
-            Self::Begun => {
+            Self::SignInTrigger => {
                 let Some((first, rest)) = bytes.split_first() else {
                     return false;
                 };

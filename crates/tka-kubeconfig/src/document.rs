@@ -157,7 +157,7 @@ impl Document {
 
     /// Whether a user has a token and nothing else.
     #[must_use]
-    pub fn has_just_a_token(&self, user: &str) -> bool {
+    pub fn has_only_token(&self, user: &str) -> bool {
         find(&self.says.users, user).is_some_and(|user| user.is_token)
     }
 

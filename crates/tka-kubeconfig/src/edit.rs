@@ -7,7 +7,7 @@ use serde_json::Value;
 use tka_api::kubeconfig::NamedUser;
 
 use crate::document::{CURRENT, Document, List, Refused};
-use crate::entry::Entry;
+use crate::entry::KubeconfigEntry;
 use crate::model::Kubeconfig;
 use crate::scalar::{Scalar, resolve};
 use crate::yaml::{self, Edit, Editor, Node, becomes, indented, out_of_brackets, same};
@@ -40,7 +40,7 @@ pub fn to_yaml(part: &impl Serialize) -> Result<String, serde_saphyr::ser::Error
 
 impl Document {
     /// The same with `entry`, in the place of what has its names. Where nothing is said yet, a whole kubeconfig.
-    pub fn with(self, entry: &Entry) -> Result<Self, Refused> {
+    pub fn with(self, entry: &KubeconfigEntry) -> Result<Self, Refused> {
         self.with_head()?
             .with_item(List::Clusters, &Item::new(&entry.cluster.name, &entry.cluster)?)?
             .with_user(&entry.user)?
@@ -218,7 +218,7 @@ impl Document {
             }
             let dash = editor.dash(first).ok_or(Refused::SideEffects)?;
             let lines = indented(&item.block, editor.column(dash));
-            return Ok(editor.behind_or_before(last.span.end, dash, &lines));
+            return Ok(editor.insert_adjacent(last.span.end, dash, &lines));
         }
         let edit = if root.is_flow() {
             let nothing = editor.nothing(root, list.key(), value);

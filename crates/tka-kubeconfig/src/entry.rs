@@ -4,7 +4,7 @@ use tka_api::kubeconfig::{Context, EntryNames, KubeconfigFile, NamedCluster, Nam
 
 /// A context with the cluster and the user that it leads to.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct KubeconfigEntry {
     /// How to reach the API server.
     pub cluster: NamedCluster,
     /// The user entry.
@@ -15,7 +15,7 @@ pub struct Entry {
 
 // === impl Entry ===
 
-impl Entry {
+impl KubeconfigEntry {
     /// The current context of `file`, if that has all it leads to.
     #[must_use]
     pub fn current(file: KubeconfigFile) -> Option<Self> {

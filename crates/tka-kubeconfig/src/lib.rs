@@ -15,7 +15,7 @@ mod yaml;
 
 pub use document::{Document, List, Refused};
 pub use edit::{quoted, to_yaml};
-pub use entry::Entry;
+pub use entry::KubeconfigEntry;
 pub use model::{Call, Cluster, Context, Kubeconfig, Merged, Named, User, find, merge, sources};
 pub use set::set;
 pub use unreadable::Unreadable;

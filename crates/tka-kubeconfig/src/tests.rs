@@ -5,7 +5,7 @@ use tka_api::kubeconfig::{Cluster, EntryNames, KeyedKubeconfig};
 
 use crate::document::{Document, List, Refused};
 use crate::edit::quoted;
-use crate::entry::Entry;
+use crate::entry::KubeconfigEntry;
 use crate::model::Kubeconfig;
 
 const EVERYDAY: &str = "\
@@ -29,7 +29,7 @@ users:
     token: secret
 ";
 
-fn entry(name: &str) -> Entry {
+fn entry(name: &str) -> KubeconfigEntry {
     let names = EntryNames::new(format!("{name}-cluster"), format!("{name}-user"), name.to_owned());
     let cluster = Cluster {
         server: "https://k:6443".into(),
@@ -38,18 +38,18 @@ fn entry(name: &str) -> Entry {
     };
     let token = Token::from("ours".to_owned());
     let keyed = KeyedKubeconfig::new(names, cluster, token.into()).in_namespace(Some("on".into()));
-    Entry::current(keyed.into()).unwrap()
+    KubeconfigEntry::current(keyed.into()).unwrap()
 }
 
 fn document(text: &str) -> Document {
     Document::parse(text.to_owned()).unwrap()
 }
 
-fn merged(document: Document, entry: &Entry) -> Result<Document, Refused> {
+fn merged(document: Document, entry: &KubeconfigEntry) -> Result<Document, Refused> {
     document.with(entry)?.with_current(&quoted(&entry.context.name))
 }
 
-fn removed(document: Document, entry: &Entry, current: &str) -> Result<Document, Refused> {
+fn removed(document: Document, entry: &KubeconfigEntry, current: &str) -> Result<Document, Refused> {
     let names = entry.names();
     document
         .without(List::Contexts, &names.context)?
@@ -64,7 +64,7 @@ fn read(document: &Document) -> Value {
 }
 
 /// `before` with `entry`, by value.
-fn expected(before: &Value, entry: &Entry) -> Value {
+fn expected(before: &Value, entry: &KubeconfigEntry) -> Value {
     let mut expected = before.clone();
     if expected.is_null() {
         expected = json!({"apiVersion": "v1", "kind": "Config"});

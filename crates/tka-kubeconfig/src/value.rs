@@ -13,11 +13,11 @@ use crate::yaml::{Kind, Node};
 #[derive(Debug)]
 pub(crate) struct Value {
     pub(crate) line: usize,
-    pub(crate) says: Says,
+    pub(crate) says: ValueKind,
 }
 
 #[derive(Debug)]
-pub(crate) enum Says {
+pub(crate) enum ValueKind {
     Scalar(Scalar),
     List(Vec<Value>),
     Map(BTreeMap<Key, Value>),
@@ -59,15 +59,15 @@ impl Decoder {
                 self.depth -= 1;
                 return value;
             }
-            Kind::Scalar { text, is_plain } => Says::Scalar(scalar(node, text, *is_plain)?),
+            Kind::Scalar { text, is_plain } => ValueKind::Scalar(scalar(node, text, *is_plain)?),
             Kind::Sequence { items, .. } => {
                 let items = items.iter().map(|item| self.decode(item));
-                Says::List(items.collect::<Result<_, _>>()?)
+                ValueKind::List(items.collect::<Result<_, _>>()?)
             }
             Kind::Mapping { .. } => {
                 let mut map = BTreeMap::new();
                 self.decode_entries(node, &mut map)?;
-                Says::Map(map)
+                ValueKind::Map(map)
             }
         };
         Ok(Value { line: node.line, says })
@@ -150,12 +150,12 @@ fn not_merged(node: &Node) -> Unreadable {
 impl Value {
     fn into_key(self) -> Result<Key, Unreadable> {
         match self.says {
-            Says::Scalar(Scalar::Text(text)) => Ok(Key::Text(text)),
-            Says::Scalar(Scalar::Null) => Ok(Key::None),
+            ValueKind::Scalar(Scalar::Text(text)) => Ok(Key::Text(text)),
+            ValueKind::Scalar(Scalar::Null) => Ok(Key::None),
             // kubectl's YAML to JSON knows no key of that size.
-            Says::Scalar(Scalar::Int(number)) if number > i128::from(i64::MAX) => Ok(Key::None),
-            Says::Scalar(scalar) => Ok(Key::Other(format!("{scalar:?}"))),
-            Says::List(_) | Says::Map(_) => Err(Unreadable::new(self.line, "a list or a map is no key")),
+            ValueKind::Scalar(Scalar::Int(number)) if number > i128::from(i64::MAX) => Ok(Key::None),
+            ValueKind::Scalar(scalar) => Ok(Key::Other(format!("{scalar:?}"))),
+            ValueKind::List(_) | ValueKind::Map(_) => Err(Unreadable::new(self.line, "a list or a map is no key")),
         }
     }
 
@@ -163,11 +163,13 @@ impl Value {
     fn check_json(&self) -> Result<(), Unreadable> {
         let wrong = |problem| Err(Unreadable::new(self.line, problem));
         match &self.says {
-            Says::Scalar(Scalar::Float(number)) if !number.is_finite() => wrong("it has a number that is not finite"),
-            Says::Scalar(_) => Ok(()),
-            Says::List(items) => items.iter().try_for_each(Self::check_json),
-            Says::Map(map) if map.contains_key(&Key::None) => wrong("it has a key that is nothing"),
-            Says::Map(map) => map.values().try_for_each(Self::check_json),
+            ValueKind::Scalar(Scalar::Float(number)) if !number.is_finite() => {
+                wrong("it has a number that is not finite")
+            }
+            ValueKind::Scalar(_) => Ok(()),
+            ValueKind::List(items) => items.iter().try_for_each(Self::check_json),
+            ValueKind::Map(map) if map.contains_key(&Key::None) => wrong("it has a key that is nothing"),
+            ValueKind::Map(map) => map.values().try_for_each(Self::check_json),
         }
     }
 }

@@ -8,14 +8,14 @@ use tka_api::resource::LABEL_UID;
 use tka_core::SessionName;
 
 use crate::error::found;
-use crate::live::{LiveSession, Standing};
+use crate::live::{LiveSession, SessionState};
 use crate::{Credential, Error, Sessions};
 
 impl Sessions {
     /// How the session of that name stands, read from the API server at this moment.
-    pub async fn standing(&self, name: &SessionName) -> Result<Standing, Error> {
+    pub async fn standing(&self, name: &SessionName) -> Result<SessionState, Error> {
         let signin = self.signins.get_opt(name.as_str()).await?;
-        Ok(signin.map_or(Standing::None, |signin| Standing::of(&signin, (self.clock)())))
+        Ok(signin.map_or(SessionState::None, |signin| SessionState::of(&signin, (self.clock)())))
     }
 
     /// Issues a credential of the account that was made for just this session, and for none of its name before or after it.

@@ -16,7 +16,7 @@ use crate::provision::FIELD_MANAGER;
 use crate::records::NotRecorded;
 use crate::sessions::is_plain_name;
 use crate::waiting::WaitingSignIn;
-use crate::{Error, SessionFilter, Sessions, Standing, StoredSession, objects, progress};
+use crate::{Error, SessionFilter, SessionState, Sessions, StoredSession, objects, progress};
 
 /// How often a request is written after another write came between.
 const TRIES: usize = 3;
@@ -24,11 +24,11 @@ const TRIES: usize = 3;
 pub const MAX_WAITING: usize = 5;
 
 /// Records that a sign-in is to wait for others. Unless it returns well, it does not.
-pub type RecordAsk<'a> = &'a (dyn Fn(&ApprovalRequest) -> BoxFuture<'a, Result<(), NotRecorded>> + Sync);
+pub type RecordRequest<'a> = &'a (dyn Fn(&ApprovalRequest) -> BoxFuture<'a, Result<(), NotRecorded>> + Sync);
 
 /// What a caller asks others for.
 #[derive(Clone, Copy)]
-pub struct Ask<'a> {
+pub struct NewRequest<'a> {
     /// The session that it would give at this moment.
     pub session: &'a Session,
     /// What an approval of it is for ([`tka_core::approver::digest`]).
@@ -36,14 +36,14 @@ pub struct Ask<'a> {
     /// What its rule asks for.
     pub approval: &'a Approval,
     /// Records it.
-    pub record: RecordAsk<'a>,
+    pub record: RecordRequest<'a>,
     /// Whether an Event tells of it.
     pub is_told: bool,
 }
 
 /// What asking came to.
 #[derive(Debug)]
-pub enum Asked {
+pub enum RequestOutcome {
     /// It was approved before, and its caller had not been told. The session stands.
     Granted(Box<StoredSession>),
     /// It was denied before, and its caller had not been told.
@@ -61,7 +61,7 @@ pub enum Asked {
 
 impl Sessions {
     /// Has a sign-in wait for approval, by a request of that `id`, or joins the one that waits for just the same. A session that goes on stays as it is.
-    pub async fn ask_for_approval(&self, ask: &Ask<'_>, id: &str) -> Result<Asked, Error> {
+    pub async fn request_approval(&self, ask: &NewRequest<'_>, id: &str) -> Result<RequestOutcome, Error> {
         // None need decide about what cannot be had.
         self.check_rule(&ask.session.rule.role, &ask.session.rule.scope).await?;
         let name = ask.session.name();
@@ -73,7 +73,7 @@ impl Sessions {
         let _lock = self.locks.take(name.as_str()).await?;
         for _ in 0..TRIES {
             let existing = self.signins.get_opt(name.as_str()).await?;
-            if let Some(asked) = self.ask_beside(existing, ask, id).await? {
+            if let Some(asked) = self.request_or_join(existing, ask, id).await? {
                 return Ok(asked);
             }
         }
@@ -81,25 +81,33 @@ impl Sessions {
     }
 
     /// None if `existing` is not any more what it was.
-    async fn ask_beside(&self, existing: Option<TkaSignin>, ask: &Ask<'_>, id: &str) -> Result<Option<Asked>, Error> {
+    async fn request_or_join(
+        &self,
+        existing: Option<TkaSignin>,
+        ask: &NewRequest<'_>,
+        id: &str,
+    ) -> Result<Option<RequestOutcome>, Error> {
         let now = (self.clock)();
         let before = existing.as_ref().and_then(WaitingSignIn::of);
         if let Some(before) = before.clone().filter(|before| before.request.digest == *ask.digest) {
             match before.request.state(now) {
-                RequestState::Waiting | RequestState::Approved => return Ok(Some(Asked::waits(before, false))),
+                RequestState::Waiting | RequestState::Approved => {
+                    return Ok(Some(RequestOutcome::waits(before, false)));
+                }
                 RequestState::Denied if !before.request.told => return self.tell_denied(before).await,
                 RequestState::Granted if !before.request.told => {
                     if let Some(stored) = existing.as_ref().and_then(|signin| SessionFilter::Live.stored(signin)) {
                         let told = self.write_request(&before, &before.request.told()).await?;
-                        return Ok(told.map(|_| Asked::Granted(Box::new(stored))));
+                        return Ok(told.map(|_| RequestOutcome::Granted(Box::new(stored))));
                     }
                 }
                 RequestState::Denied | RequestState::Granted | RequestState::Expired => {}
             }
         }
-        let is_over = |there: &&TkaSignin| !objects::is_awaiting(there) && Standing::of(there, now) == Standing::None;
+        let is_over =
+            |there: &&TkaSignin| !objects::is_awaiting(there) && SessionState::of(there, now) == SessionState::None;
         if let Some(over) = existing.as_ref().filter(is_over) {
-            self.see_to_end(over).await?;
+            self.finish_termination(over).await?;
             return Ok(None);
         }
         self.check_waiting(ask.session).await?;
@@ -113,22 +121,26 @@ impl Sessions {
             return self.begin_waiting(ask, &request).await;
         };
         if objects::is_awaiting(&existing) {
-            return self.wait_anew(&existing, ask, &request).await;
+            return self.replace_request(&existing, ask, &request).await;
         }
         let annotations = json!({ANNOTATION_APPROVAL: request.to_annotation()});
         let written = self
             .patch_version(&existing, json!({"metadata": {"annotations": annotations}}))
             .await?;
-        Ok(self.waits_anew(written, ask.is_told))
+        Ok(self.waiting_outcome(written, ask.is_told))
     }
 
-    async fn tell_denied(&self, denied: WaitingSignIn) -> Result<Option<Asked>, Error> {
+    async fn tell_denied(&self, denied: WaitingSignIn) -> Result<Option<RequestOutcome>, Error> {
         let told = self.write_request(&denied, &denied.request.told()).await?;
-        Ok(told.map(|_| Asked::Denied(Box::new(denied))))
+        Ok(told.map(|_| RequestOutcome::Denied(Box::new(denied))))
     }
 
     /// Begins to wait where there is neither a session nor another request.
-    async fn begin_waiting(&self, ask: &Ask<'_>, request: &ApprovalRequest) -> Result<Option<Asked>, Error> {
+    async fn begin_waiting(
+        &self,
+        ask: &NewRequest<'_>,
+        request: &ApprovalRequest,
+    ) -> Result<Option<RequestOutcome>, Error> {
         let desired = objects::awaiting(ask.session, request, &self.namespace);
         let parameters = PostParams {
             field_manager: Some(FIELD_MANAGER.into()),
@@ -139,16 +151,16 @@ impl Sessions {
             created => created?,
         };
         let signin = self.say_waiting(signin, request).await;
-        Ok(self.waits_anew(Some(signin), ask.is_told))
+        Ok(self.waiting_outcome(Some(signin), ask.is_told))
     }
 
     /// Waits for another request on the object of an earlier one.
-    async fn wait_anew(
+    async fn replace_request(
         &self,
         existing: &TkaSignin,
-        ask: &Ask<'_>,
+        ask: &NewRequest<'_>,
         request: &ApprovalRequest,
-    ) -> Result<Option<Asked>, Error> {
+    ) -> Result<Option<RequestOutcome>, Error> {
         let annotations = json!({ANNOTATION_APPROVAL: request.to_annotation()});
         let reason = ask.session.reason.as_ref().map(Reason::as_str);
         let spec = json!({"validity_period": ask.session.period.to_string(), "reason": reason});
@@ -157,16 +169,16 @@ impl Sessions {
             return Ok(None);
         };
         let signin = self.say_waiting(signin, request).await;
-        Ok(self.waits_anew(Some(signin), ask.is_told))
+        Ok(self.waiting_outcome(Some(signin), ask.is_told))
     }
 
-    fn waits_anew(&self, signin: Option<TkaSignin>, is_told: bool) -> Option<Asked> {
+    fn waiting_outcome(&self, signin: Option<TkaSignin>, is_told: bool) -> Option<RequestOutcome> {
         let signin = signin?;
         let waiting = WaitingSignIn::of(&signin)?;
         if is_told {
             self.events.approval_requested(&signin, &waiting);
         }
-        Some(Asked::waits(waiting, true))
+        Some(RequestOutcome::waits(waiting, true))
     }
 
     /// Refuses a user with too many sign-ins that wait, by what the API server says at this moment.
@@ -321,7 +333,7 @@ impl Sessions {
     }
 }
 
-impl Asked {
+impl RequestOutcome {
     fn waits(waiting: WaitingSignIn, is_new: bool) -> Self {
         let waiting = Box::new(waiting);
         Self::Waits { waiting, is_new }

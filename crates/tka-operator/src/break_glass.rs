@@ -10,7 +10,7 @@ use serde_json::json;
 use tka_api::resource::LABEL_BREAK_GLASS;
 use tka_core::{Session, SessionName};
 
-use crate::emergency::{BrokenGlass, map, name, written};
+use crate::emergency::{UnacknowledgedSignIns, map, name, written};
 use crate::error::{found, status};
 use crate::sessions::is_plain_name;
 use crate::{Error, Sessions};
@@ -26,7 +26,7 @@ impl Sessions {
         let name = name(SessionName::new(&session.caller, &session.rule, None));
         for _ in 0..TRIES {
             let there = self.tombstones.get_opt(&name).await?;
-            let before = there.as_ref().and_then(BrokenGlass::of);
+            let before = there.as_ref().and_then(UnacknowledgedSignIns::of);
             let data = written(before.as_ref(), session, request, (self.clock)()).data();
             let done = match there {
                 None => {
@@ -49,23 +49,23 @@ impl Sessions {
     }
 
     /// All that none has acknowledged.
-    pub async fn broken_glass(&self) -> Result<Vec<BrokenGlass>, Error> {
+    pub async fn broken_glass(&self) -> Result<Vec<UnacknowledgedSignIns>, Error> {
         let selector = ListParams::default().labels(LABEL_BREAK_GLASS);
         let maps = self.tombstones.list(&selector).await?;
-        Ok(maps.items.iter().filter_map(BrokenGlass::of).collect())
+        Ok(maps.items.iter().filter_map(UnacknowledgedSignIns::of).collect())
     }
 
     /// What none has acknowledged of the session of that name.
-    pub async fn broken_glass_named(&self, session: &str) -> Result<Option<BrokenGlass>, Error> {
+    pub async fn broken_glass_named(&self, session: &str) -> Result<Option<UnacknowledgedSignIns>, Error> {
         if !is_plain_name(session) {
             return Ok(None);
         }
         let map = self.tombstones.get_opt(&name(session)).await?;
-        Ok(map.as_ref().and_then(BrokenGlass::of))
+        Ok(map.as_ref().and_then(UnacknowledgedSignIns::of))
     }
 
     /// Keeps `glass` no longer, unless it was changed since. Says whether it did.
-    pub async fn forget_break_glass(&self, glass: &BrokenGlass) -> Result<bool, Error> {
+    pub async fn forget_break_glass(&self, glass: &UnacknowledgedSignIns) -> Result<bool, Error> {
         let this = Preconditions {
             uid: Some(glass.uid.clone()),
             resource_version: Some(glass.version.clone()),
@@ -78,7 +78,7 @@ impl Sessions {
     }
 
     /// Writes down that `glass` was told again at this moment, unless it was changed since.
-    pub async fn told_break_glass(&self, glass: &BrokenGlass) -> Result<(), Error> {
+    pub async fn told_break_glass(&self, glass: &UnacknowledgedSignIns) -> Result<(), Error> {
         let Some((session, last)) = glass.session().zip(glass.last()) else {
             return Ok(());
         };
@@ -103,7 +103,7 @@ impl Sessions {
     }
 
     /// Tells in an Event that none has acknowledged `glass`.
-    pub fn tell_unacknowledged(&self, glass: &BrokenGlass) {
+    pub fn tell_unacknowledged(&self, glass: &UnacknowledgedSignIns) {
         self.events.unacknowledged(glass);
     }
 }

@@ -16,7 +16,7 @@ use crate::live::LiveSession;
 use crate::provision::FIELD_MANAGER;
 use crate::records::Records;
 use crate::termination::Precondition;
-use crate::{Error, Sessions, Standing, objects};
+use crate::{Error, SessionState, Sessions, objects};
 
 impl Sessions {
     /// Writes down that a session was `used`, on its own `TkaSignin` and no other of its name. Where that is gone, nothing is left to write.
@@ -42,12 +42,12 @@ impl Sessions {
     ) -> Result<SignedIn, Error> {
         let (requested, max_sessions) = (&attempt.begun_for().session, attempt.begun_for().max_sessions);
         if let Some(existing) = existing {
-            if Standing::of(&existing, (self.clock)()) != Standing::None {
+            if SessionState::of(&existing, (self.clock)()) != SessionState::None {
                 let there = objects::session(&existing)?;
                 let provisioned = objects::is_provisioned(&existing, &there);
                 return Ok(SignedIn::new(&there, provisioned, true, None));
             }
-            self.see_to_end(&existing).await?;
+            self.finish_termination(&existing).await?;
         }
         // Asked once more when it is written. Asked before, a session that was ended costs no write.
         self.refuse_ended(&attempt.name()).await?;
@@ -71,7 +71,7 @@ impl Sessions {
     }
 
     /// Carries out the end of `existing`, which does not stand.
-    pub(crate) async fn see_to_end(&self, existing: &TkaSignin) -> Result<(), Error> {
+    pub(crate) async fn finish_termination(&self, existing: &TkaSignin) -> Result<(), Error> {
         if existing.metadata.deletion_timestamp.is_some() {
             return self.finish(existing, &*self.records).await;
         }
@@ -85,19 +85,19 @@ impl Sessions {
 mod tests {
     use super::*;
     use crate::attempts::{Part, SignIn};
-    use crate::double::{self, Answer, ApiRequest, Kept};
+    use crate::double::{self, Answer, ApiRequest, StoredSignin};
     use crate::end_reason::Intent;
     use crate::examples::at;
     use crate::{EndReason, examples, progress};
     use serde_json::{Value, json};
     use std::sync::{Arc, Mutex};
     use tka_api::resource::ANNOTATION_END;
-    use tka_core::{Begun, Session};
+    use tka_core::{Session, SignInTrigger};
 
     /// An API server that has a session, and perhaps its tombstone. What is written is noted.
     #[derive(Clone)]
     struct Server {
-        kept: Kept,
+        kept: StoredSignin,
         tombstone: Arc<Mutex<Option<Value>>>,
         writes: Arc<Mutex<Vec<String>>>,
     }
@@ -105,7 +105,7 @@ mod tests {
     impl Server {
         fn with(signin: &TkaSignin) -> Self {
             Self {
-                kept: Kept::new(signin),
+                kept: StoredSignin::new(signin),
                 tombstone: Arc::default(),
                 writes: Arc::default(),
             }
@@ -157,7 +157,7 @@ mod tests {
         }
     }
 
-    fn session(begun: Begun, second: i64) -> Session {
+    fn session(begun: SignInTrigger, second: i64) -> Session {
         Session {
             on_use: Some(begun),
             ..examples::session("1h", at(second))
@@ -173,7 +173,7 @@ mod tests {
     /// The process that wrote an end down was killed before it deleted anything, or another replica is about to.
     #[tokio::test]
     async fn end_that_is_written_down_is_carried_out_and_not_undone() {
-        let asked = session(Begun::Asked, 100);
+        let asked = session(SignInTrigger::Asked, 100);
         for (end, is_final) in [
             (EndReason::SignedOut, true),
             (EndReason::Idle, true),
@@ -185,7 +185,7 @@ mod tests {
             let annotations = signin.metadata.annotations.get_or_insert_default();
             annotations.insert(ANNOTATION_END.into(), intent);
             let server = Server::with(&signin);
-            let used = server.used(&session(Begun::ByUse, 160), 160).await;
+            let used = server.used(&session(SignInTrigger::ByUse, 160), 160).await;
             let is_refused = used.is_err_and(|error| matches!(*error, Error::EndedOnPurpose(_)));
             assert_eq!(is_refused, is_final, "{end}");
             assert_eq!(server.tombstone.lock().unwrap().is_some(), is_final, "{end}");
@@ -200,9 +200,9 @@ mod tests {
 
     #[tokio::test]
     async fn session_that_goes_on_is_not_extended() {
-        let asked = session(Begun::Asked, 100);
+        let asked = session(SignInTrigger::Asked, 100);
         let server = Server::with(&provisioned(&asked));
-        let there = server.used(&session(Begun::ByUse, 160), 160).await.unwrap();
+        let there = server.used(&session(SignInTrigger::ByUse, 160), 160).await.unwrap();
         assert!(there.extended && there.stored.provisioned);
         assert_eq!(there.stored.session, asked);
         assert_eq!(server.writes(), Vec::<String>::new());
@@ -210,7 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn session_that_was_ended_costs_no_write() {
-        let by_use = session(Begun::ByUse, 160);
+        let by_use = session(SignInTrigger::ByUse, 160);
         let server = Server::with(&objects::signin(&by_use, None, "tka"));
         *server.kept.0.lock().unwrap() = None;
         let labels = json!({"tka.specht-labs.de/tombstone": "true"});

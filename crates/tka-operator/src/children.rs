@@ -30,7 +30,7 @@ impl<K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Serializ
 
 /// What came of making an object.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Made {
+enum CreateOutcome {
     /// It is there.
     Done,
     /// The `TkaSignin` that it was for is gone, or a later one has its name. Nothing was removed.
@@ -38,7 +38,7 @@ enum Made {
 }
 
 /// What is in the place of an object.
-enum Place {
+enum Slot {
     /// The object itself.
     Taken,
     /// Nothing, or nothing any more.
@@ -62,12 +62,12 @@ impl Sessions {
         )
         .await;
         match (bindings?, account?) {
-            (Made::Done, Made::Done) => Ok(()),
+            (CreateOutcome::Done, CreateOutcome::Done) => Ok(()),
             _ => Err(Error::EndedMeanwhile(session.name())),
         }
     }
 
-    async fn bind(&self, signin: &TkaSignin, session: &Session, was_provisioned: bool) -> Result<Made, Error> {
+    async fn bind(&self, signin: &TkaSignin, session: &Session, was_provisioned: bool) -> Result<CreateOutcome, Error> {
         let refused = |error| role_error(error, &session.rule.role);
         match objects::bindings(signin)? {
             Bindings::Cluster(binding) => self
@@ -82,8 +82,12 @@ impl Sessions {
                     made.map_err(refused)?.ok_or(Error::NoSuchNamespace(namespace))
                 });
                 let made = join_all(makes).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-                let is_outdated = made.contains(&Made::Outdated);
-                Ok(if is_outdated { Made::Outdated } else { Made::Done })
+                let is_outdated = made.contains(&CreateOutcome::Outdated);
+                Ok(if is_outdated {
+                    CreateOutcome::Outdated
+                } else {
+                    CreateOutcome::Done
+                })
             }
         }
     }
@@ -132,25 +136,31 @@ impl Sessions {
     }
 
     /// Makes `desired` for `signin`, in the place of what belongs to a session before it. One that is `likely` there is looked for first.
-    async fn make<K: Object>(&self, api: &Api<K>, signin: &TkaSignin, desired: &K, likely: bool) -> kube::Result<Made> {
+    async fn make<K: Object>(
+        &self,
+        api: &Api<K>,
+        signin: &TkaSignin,
+        desired: &K,
+        likely: bool,
+    ) -> kube::Result<CreateOutcome> {
         if likely && let Some(there) = seen(api, desired).await? {
             self.child_uids.note(desired, there.uid());
-            return Ok(Made::Done);
+            return Ok(CreateOutcome::Done);
         }
         let mut attempt = 1;
         loop {
             match api.create(&PostParams::default(), desired).await {
                 Err(error) if attempt < ATTEMPTS && status(&error).is_some_and(is_in_place) => {
                     match self.make_room(api, signin, desired).await? {
-                        Place::Taken => return Ok(Made::Done),
-                        Place::Foreign => return Ok(Made::Outdated),
-                        Place::Free => {}
+                        Slot::Taken => return Ok(CreateOutcome::Done),
+                        Slot::Foreign => return Ok(CreateOutcome::Outdated),
+                        Slot::Free => {}
                     }
                 }
                 made => {
                     let made = made?;
                     self.child_uids.note(desired, made.uid());
-                    return Ok(Made::Done);
+                    return Ok(CreateOutcome::Done);
                 }
             }
             attempt += 1;
@@ -175,19 +185,19 @@ impl Sessions {
     /// Removes what is in the place of `desired`, if it belongs to a session before `signin`.
     ///
     /// The order of the reads decides: if `signin` is there after the other object was read, no later session can have made that object.
-    async fn make_room<K: Object>(&self, api: &Api<K>, signin: &TkaSignin, desired: &K) -> kube::Result<Place> {
+    async fn make_room<K: Object>(&self, api: &Api<K>, signin: &TkaSignin, desired: &K) -> kube::Result<Slot> {
         let Some(other) = found(api.get_metadata(&desired.name_any()).await)? else {
-            return Ok(Place::Free);
+            return Ok(Slot::Free);
         };
         if uid_label(&other) == uid_label(desired) {
-            return Ok(Place::Taken);
+            return Ok(Slot::Taken);
         }
         let current = found(self.signins.get_metadata(&signin.name_any()).await)?;
         if current.is_none_or(|current| current.uid() != signin.uid()) {
-            return Ok(Place::Foreign);
+            return Ok(Slot::Foreign);
         }
         delete(api, &other).await?;
-        Ok(Place::Free)
+        Ok(Slot::Free)
     }
 }
 

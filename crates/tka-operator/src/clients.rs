@@ -8,10 +8,10 @@ use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 use tower::util::AndThenLayer;
 
-use crate::heard::Heard;
 use crate::metrics::Metrics;
 use crate::observe::{InjectTrace, Observe};
 use crate::retry::{Retries, with_asked};
+use crate::watch_activity::WatchActivity;
 
 /// How long a connection may take to be there, TLS and all. kube waits for half a minute, in which the kernel sends its SYN ever later: a network that is back
 /// would be noticed late, and a session would outlive its end by that much.
@@ -37,7 +37,7 @@ pub struct Clients {
     /// The same, for the watch of sessions alone.
     pub sessions: Client,
     /// When the API server last said a word on it.
-    pub heard: Heard,
+    pub watch_activity: WatchActivity,
 }
 
 // === impl Clients ===
@@ -71,12 +71,12 @@ impl Clients {
         let watches = ClientBuilder::try_from(watches)?
             .with_layer(&observe)
             .with_layer(&AndThenLayer::new(with_asked));
-        let heard = Heard::default();
+        let watch_activity = WatchActivity::default();
         Ok(Self {
             requests: requests.build(),
             watches: watches.build(),
-            sessions: sessions.with_layer(&heard).build(),
-            heard,
+            sessions: sessions.with_layer(&watch_activity).build(),
+            watch_activity,
         })
     }
 }

@@ -106,11 +106,11 @@ impl Loop {
         let (ask, asks) = watch::channel(());
         let waiting = WatchedWaiting::new(store.clone(), &sessions.namespace, asks);
         let _ = sessions.waiting.set(waiting);
-        let heard = sessions.heard.clone();
+        let watch_activity = sessions.watch_activity.clone();
         let standing = WatchStanding {
             synced,
             failure,
-            heard: heard.subscribe(),
+            watch_activity: watch_activity.subscribe(),
         };
         let ours = heartbeat.config().labels(WATCHED);
         let signins = watches::patient(watcher(sessions.watched.clone(), ours))
@@ -126,13 +126,13 @@ impl Loop {
                         sender.send_replace(true);
                         // Without a loop that runs, nothing is known that could be forgotten.
                         let _ = forget.send(Gone::AllButStored);
-                        heard.word();
+                        watch_activity.mark();
                     }
                     Ok(watcher::Event::Delete(signin)) => {
                         let _ = forget.send(Gone::One(signin.name_any()));
-                        heard.word();
+                        watch_activity.mark();
                     }
-                    Ok(watcher::Event::Apply(_)) => heard.word(),
+                    Ok(watcher::Event::Apply(_)) => watch_activity.mark(),
                     // Of a list, of which nothing is in the store before its end.
                     Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
                     Err(error) => {
@@ -302,7 +302,11 @@ async fn take_down(signin: &TkaSignin, context: &Context) -> Result<Action, Erro
     if let Some(left) = intent.and_then(|intent| handled(&intent, (context.clock)())) {
         return Ok(Action::requeue(left));
     }
-    if context.sessions.in_hand.holds(&signin.uid().unwrap_or_default()) {
+    if context
+        .sessions
+        .ends_in_progress
+        .holds(&signin.uid().unwrap_or_default())
+    {
         return Ok(Action::requeue(IN_HAND));
     }
     context.sessions.take_down(signin).await?;
@@ -345,7 +349,7 @@ impl Context {
 
     /// How long a session has lasted, as far as this process knows.
     fn age(&self, session: &Session) -> Duration {
-        self.ages.so_far(session, Instant::now())
+        self.ages.age(session, Instant::now())
     }
 
     /// Forgets what is known of what is `gone`. Whether an end is recorded is remembered a little longer.
@@ -502,7 +506,7 @@ mod tests {
         let action = reconcile(Arc::new(signin), Arc::clone(&context)).await.unwrap();
         assert_eq!(action, Action::await_change());
         let later = Instant::now() + Duration::from_secs(3);
-        assert!(context.ages.so_far(&session(), later) >= Duration::from_secs(3));
+        assert!(context.ages.age(&session(), later) >= Duration::from_secs(3));
     }
 
     #[tokio::test]
@@ -523,7 +527,7 @@ mod tests {
         let has_begun = |signin| context.sessions.recorded.has_begun(signin, first);
         assert!(has_begun(&there) && !has_begun(&gone));
         assert!(has_failed(&context, &there) && !has_failed(&context, &gone));
-        assert!(context.ages.so_far(&session(), later) >= Duration::from_mins(2));
+        assert!(context.ages.age(&session(), later) >= Duration::from_mins(2));
     }
 
     #[tokio::test(start_paused = true)]
@@ -576,16 +580,16 @@ mod tests {
     fn age_begins_when_first_seen_and_anew_when_extended() {
         let (ages, start, seconds) = (SessionAges::default(), Instant::now(), Duration::from_secs);
         let mut session = session();
-        let so_far = |session: &Session, now| {
+        let age = |session: &Session, now| {
             ages.see(session, now);
-            ages.so_far(session, now)
+            ages.age(session, now)
         };
-        assert_eq!(so_far(&session, start), Duration::ZERO);
-        assert_eq!(so_far(&session, start + seconds(3)), seconds(3));
+        assert_eq!(age(&session, start), Duration::ZERO);
+        assert_eq!(age(&session, start + seconds(3)), seconds(3));
         session.signed_in = at("2026-01-01T00:00:03Z");
-        assert_eq!(so_far(&session, start + seconds(3)), Duration::ZERO);
-        assert_eq!(so_far(&session, start + seconds(4)), seconds(1));
+        assert_eq!(age(&session, start + seconds(3)), Duration::ZERO);
+        assert_eq!(age(&session, start + seconds(4)), seconds(1));
         ages.retain(|_| false);
-        assert_eq!(so_far(&session, start + seconds(9)), Duration::ZERO);
+        assert_eq!(age(&session, start + seconds(9)), Duration::ZERO);
     }
 }

@@ -11,7 +11,7 @@ use tka_api::resource::TkaSignin;
 use tower::{BoxError, service_fn};
 
 use crate::Clients;
-use crate::heard::Heard;
+use crate::watch_activity::WatchActivity;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ApiRequest {
@@ -48,17 +48,17 @@ pub(crate) fn clients(answer: impl Fn(&ApiRequest) -> Option<Answer> + Send + Sy
         requests: client.clone(),
         watches: client.clone(),
         sessions: client,
-        heard: Heard::default(),
+        watch_activity: WatchActivity::default(),
     }
 }
 
 /// One `TkaSignin`, as an API server keeps it.
 #[derive(Clone)]
-pub(crate) struct Kept(pub(crate) Arc<Mutex<Option<Value>>>);
+pub(crate) struct StoredSignin(pub(crate) Arc<Mutex<Option<Value>>>);
 
 // === impl Kept ===
 
-impl Kept {
+impl StoredSignin {
     pub(crate) fn new(signin: &TkaSignin) -> Self {
         let mut object = json!(signin);
         object["metadata"]["uid"] = json!("u1");

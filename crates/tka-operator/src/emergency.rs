@@ -19,7 +19,7 @@ const KEPT: usize = 10;
 
 /// The sign-ins of one caller through one rule that none has acknowledged.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct BrokenGlass {
+pub struct UnacknowledgedSignIns {
     /// The name of the session, or of the one without a label.
     pub name: SessionName,
     /// Whose they are.
@@ -53,7 +53,7 @@ pub struct EmergencySignIn {
 
 /// What the ConfigMap holds.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Written {
+pub(crate) struct StoredSignIns {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<i64>,
     username: String,
@@ -73,7 +73,7 @@ pub(crate) struct Written {
 
 // === impl BrokenGlass ===
 
-impl BrokenGlass {
+impl UnacknowledgedSignIns {
     /// The last of them.
     #[must_use]
     pub fn last(&self) -> Option<&EmergencySignIn> {
@@ -98,7 +98,7 @@ impl BrokenGlass {
 
     /// What `map` holds; nothing where it is not one of the server's.
     pub(crate) fn of(map: &ConfigMap) -> Option<Self> {
-        let written: Written = serde_json::from_str(map.data.as_ref()?.get(KEY)?).ok()?;
+        let written: StoredSignIns = serde_json::from_str(map.data.as_ref()?.get(KEY)?).ok()?;
         let identity = match written.user_id {
             Some(id) => Identity::user(id, written.username),
             None => Identity::machine(written.tags),
@@ -142,7 +142,12 @@ pub(crate) fn name(session: impl std::fmt::Display) -> String {
 }
 
 /// What is to be kept once `session` is signed in to at `now`, by the request of that ID, beside what was.
-pub(crate) fn written(before: Option<&BrokenGlass>, session: &Session, request: &str, now: Timestamp) -> Written {
+pub(crate) fn written(
+    before: Option<&UnacknowledgedSignIns>,
+    session: &Session,
+    request: &str,
+    now: Timestamp,
+) -> StoredSignIns {
     let mut sign_ins = before.map(|before| before.sign_ins.clone()).unwrap_or_default();
     sign_ins.push(EmergencySignIn {
         request: request.to_owned(),
@@ -156,7 +161,7 @@ pub(crate) fn written(before: Option<&BrokenGlass>, session: &Session, request: 
         Identity::User { id, .. } => (Some(id.0), Vec::new()),
         Identity::Machine { tags } => (None, tags.clone()),
     };
-    Written {
+    StoredSignIns {
         user_id,
         username: session.caller.username().to_owned(),
         tags,
@@ -173,7 +178,7 @@ pub(crate) fn written(before: Option<&BrokenGlass>, session: &Session, request: 
 
 // === impl Written ===
 
-impl Written {
+impl StoredSignIns {
     /// The same as the ConfigMap has it.
     pub(crate) fn data(&self) -> BTreeMap<String, String> {
         // Nothing in it fails to serialize: no map, no float, no path.
@@ -207,13 +212,18 @@ mod tests {
     use super::*;
     use crate::examples::{at, labelled, session};
 
-    fn kept(before: Option<&BrokenGlass>, session: &Session, request: &str, second: i64) -> BrokenGlass {
+    fn kept(
+        before: Option<&UnacknowledgedSignIns>,
+        session: &Session,
+        request: &str,
+        second: i64,
+    ) -> UnacknowledgedSignIns {
         let base = SessionName::new(&session.caller, &session.rule, None);
         let data = written(before, session, request, at(second)).data();
         let mut map = map(&name(&base), session, "tka", data);
         map.metadata.uid = Some("u".into());
         map.metadata.resource_version = Some("1".into());
-        BrokenGlass::of(&map).unwrap()
+        UnacknowledgedSignIns::of(&map).unwrap()
     }
 
     #[test]
@@ -258,7 +268,7 @@ mod tests {
             let mut map = map(name, &session, "tka", data);
             map.metadata.uid = Some("u".into());
             map.metadata.resource_version = Some("1".into());
-            BrokenGlass::of(&map)
+            UnacknowledgedSignIns::of(&map)
         };
         let text = written(None, &session, "r1", at(0)).data().remove(KEY).unwrap();
         let right = name(session.name());

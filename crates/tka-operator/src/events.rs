@@ -17,7 +17,7 @@ use tka_core::{Caller, Session};
 use tokio::sync::mpsc;
 
 use crate::approval::{ApprovalRequest, Vote};
-use crate::emergency::BrokenGlass;
+use crate::emergency::UnacknowledgedSignIns;
 use crate::error::with_causes;
 use crate::waiting::WaitingSignIn;
 use crate::{EndReason, Error};
@@ -37,10 +37,10 @@ const POD_NAME: &str = "authentication.kubernetes.io/pod-name";
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 
 /// Tells events, one after the other, beside whatever else is going on.
-pub(crate) struct Events(mpsc::Sender<(Event, About)>);
+pub(crate) struct Events(mpsc::Sender<(Event, Regarding)>);
 
 /// What an event is about.
-enum About {
+enum Regarding {
     Session(ObjectReference),
     Server,
     Pod,
@@ -48,7 +48,7 @@ enum About {
 
 /// What this server is in its cluster.
 #[derive(Clone, Debug)]
-struct Itself {
+struct ServerReference {
     account: ObjectReference,
     /// None where it does not run in a pod.
     pod: Option<ObjectReference>,
@@ -65,16 +65,16 @@ impl fmt::Debug for Events {
 impl Events {
     /// Starts to tell events. Within an async runtime.
     pub(crate) fn start(client: Client) -> Self {
-        let (sender, mut waiting) = mpsc::channel::<(Event, About)>(QUEUE);
+        let (sender, mut waiting) = mpsc::channel::<(Event, Regarding)>(QUEUE);
         let recorder = Recorder::new(client.clone(), CONTROLLER.into());
         tokio::spawn(async move {
             let mut server = None;
             while let Some((event, about)) = waiting.recv().await {
                 let publish = async {
                     let regarding = match about {
-                        About::Session(regarding) => regarding,
-                        About::Server => known(&mut server, &client).await?.account,
-                        About::Pod => known(&mut server, &client).await?.at_best_pod(),
+                        Regarding::Session(regarding) => regarding,
+                        Regarding::Server => known(&mut server, &client).await?.account,
+                        Regarding::Pod => known(&mut server, &client).await?.at_best_pod(),
                     };
                     recorder.publish(&event, &regarding).await
                 };
@@ -146,7 +146,7 @@ impl Events {
     }
 
     /// None has acknowledged that. The session may be over by now.
-    pub(crate) fn unacknowledged(&self, glass: &BrokenGlass) {
+    pub(crate) fn unacknowledged(&self, glass: &UnacknowledgedSignIns) {
         let (username, role, name) = (glass.caller.username(), &glass.rule.role, &glass.name);
         let note = format!(
             "{username} had the role {role} in an emergency, and none has acknowledged it: tka approvals acknowledge {name}"
@@ -155,7 +155,7 @@ impl Events {
             secondary: Some(person(&glass.caller)),
             ..event(EventType::Warning, "BreakGlassUnacknowledged", "Acknowledge", note)
         };
-        self.send(unacknowledged, About::Server);
+        self.send(unacknowledged, Regarding::Server);
     }
 
     /// An extension: what there is goes on as it was.
@@ -184,20 +184,20 @@ impl Events {
             secondary: Some(person(caller)),
             ..event(EventType::Warning, "Refused", "SignIn", note)
         };
-        self.send(refused, About::Server);
+        self.send(refused, Regarding::Server);
     }
 
     /// The cluster lacks roles that this server may give.
     pub(crate) fn missing_roles(&self, what: &str) {
         let event = event(EventType::Warning, "MissingRoles", "Check", what.to_owned());
-        self.send(event, About::Pod);
+        self.send(event, Regarding::Pod);
     }
 
     fn tell(&self, signin: &TkaSignin, event: Event) {
-        self.send(event, About::Session(signin.object_ref(&())));
+        self.send(event, Regarding::Session(signin.object_ref(&())));
     }
 
-    fn send(&self, event: Event, about: About) {
+    fn send(&self, event: Event, about: Regarding) {
         if self.0.try_send((event, about)).is_err() {
             tracing::debug!(reason = "queue full", "event not published");
         }
@@ -215,7 +215,7 @@ fn person(caller: &Caller) -> ObjectReference {
 }
 
 /// What this server is, asked for once.
-async fn known(server: &mut Option<Itself>, client: &Client) -> kube::Result<Itself> {
+async fn known(server: &mut Option<ServerReference>, client: &Client) -> kube::Result<ServerReference> {
     if let Some(server) = server {
         return Ok(server.clone());
     }
@@ -223,12 +223,12 @@ async fn known(server: &mut Option<Itself>, client: &Client) -> kube::Result<Its
     let review = SelfSubjectReview::default();
     let review = reviews.create(&PostParams::default(), &review).await?;
     let user = review.status.and_then(|status| status.user_info).unwrap_or_default();
-    Ok(server.insert(Itself::of(user)).clone())
+    Ok(server.insert(ServerReference::of(user)).clone())
 }
 
 // === impl Itself ===
 
-impl Itself {
+impl ServerReference {
     fn of(user: UserInfo) -> Self {
         let account = account(user.username.as_deref().unwrap_or_default(), user.uid);
         let extra = user.extra.unwrap_or_default();
@@ -302,7 +302,7 @@ mod tests {
             ),
             ..UserInfo::default()
         };
-        let about = |extra: &[(&str, &str)]| Itself::of(user(extra)).at_best_pod();
+        let about = |extra: &[(&str, &str)]| ServerReference::of(user(extra)).at_best_pod();
         let pod = about(&[(POD_NAME, "tka-0"), (POD_UID, "u")]);
         let named = [pod.kind, pod.namespace, pod.name, pod.uid].map(Option::unwrap);
         assert_eq!(named, ["Pod", "tka", "tka-0", "u"]);

@@ -25,7 +25,7 @@ pub struct LiveSession {
 
 /// How a session stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Standing {
+pub enum SessionState {
     /// There is none, or none any more.
     None,
     /// It has begun, and its account and bindings are still being made.
@@ -36,7 +36,7 @@ pub enum Standing {
 
 // === impl Standing ===
 
-impl Standing {
+impl SessionState {
     /// How the session stands at `now` that `signin` holds.
     pub(crate) fn of(signin: &TkaSignin, now: Timestamp) -> Self {
         if let Some(live) = LiveSession::of(signin, now) {
@@ -98,9 +98,9 @@ mod tests {
         assert_eq!(LiveSession::of(&signin, session.until()), None);
         let pending = objects::signin(&session, None, "tka");
         assert_eq!(LiveSession::of(&pending, start), None);
-        assert_eq!(Standing::of(&pending, start), Standing::Pending);
-        assert_eq!(Standing::of(&pending, session.until()), Standing::None);
-        assert_eq!(Standing::of(&signin, start), Standing::Live(Box::new(live)));
+        assert_eq!(SessionState::of(&pending, start), SessionState::Pending);
+        assert_eq!(SessionState::of(&pending, session.until()), SessionState::None);
+        assert_eq!(SessionState::of(&signin, start), SessionState::Live(Box::new(live)));
         signin.metadata.deletion_timestamp = Some(Time(start));
         assert_eq!(LiveSession::of(&signin, start), None);
     }

@@ -60,7 +60,7 @@ pub(crate) enum RetryReason {
 
 /// What a request to the API server is about, in words that are few.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) struct Asked {
+pub(crate) struct RequestLabels {
     pub(crate) verb: &'static str,
     pub(crate) resource: &'static str,
 }
@@ -103,16 +103,16 @@ impl Metrics {
     }
 
     /// Counts an answer to what was `asked`, with `status` or none, that took so long.
-    pub(crate) fn answered(&self, asked: Asked, status: Option<StatusCode>, took: Duration) {
+    pub(crate) fn answered(&self, asked: RequestLabels, status: Option<StatusCode>, took: Duration) {
         let code = status.map_or_else(|| "error".to_owned(), |status| status.as_str().to_owned());
-        let Asked { verb, resource } = asked;
+        let RequestLabels { verb, resource } = asked;
         let labels = ApiRequest { verb, resource, code };
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
     /// Has one series of each metric that has none before it is used: for the reference.
     pub fn touch(&self) {
-        let asked = Asked::of(&Method::GET, "/api", None);
+        let asked = RequestLabels::of(&Method::GET, "/api", None);
         self.answered(asked, Some(StatusCode::OK), Duration::ZERO);
     }
 }
@@ -133,7 +133,7 @@ impl Retry {
 
 // === impl Asked ===
 
-impl Asked {
+impl RequestLabels {
     /// What a request with `method` for `path` and `query` is about: the last part of the path that names a resource.
     pub(crate) fn of(method: &Method, path: &str, query: Option<&str>) -> Self {
         let mut parts = path.rsplit('/');
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     fn asked(method: &Method, path: &str, query: Option<&str>) -> (&'static str, &'static str) {
-        let Asked { verb, resource } = Asked::of(method, path, query);
+        let RequestLabels { verb, resource } = RequestLabels::of(method, path, query);
         (verb, resource)
     }
 
@@ -186,7 +186,7 @@ mod tests {
     fn answers_and_retries_are_counted_by_what_came_of_them() {
         let mut registry = Registry::default();
         let metrics = Metrics::register(&mut registry);
-        let asked = Asked::of(&Method::GET, "/api/v1/configmaps", None);
+        let asked = RequestLabels::of(&Method::GET, "/api/v1/configmaps", None);
         metrics.answered(asked, Some(StatusCode::NOT_FOUND), Duration::from_millis(3));
         metrics.answered(asked, None, Duration::from_secs(10));
         metrics.retries.get_or_create(&Retry::after(None)).inc();

@@ -16,8 +16,8 @@ use tka_api::resource::{
     MAX_ITEMS, SigninDevice, TkaSignin, TkaSigninSpec,
 };
 use tka_core::{
-    Begun, Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope,
-    Session, SessionLabel, SessionName,
+    Caller, Device, Identity, MAX_NAMESPACES, Namespace, Period, Reason, RoleName, RuleKey, RuleName, Scope, Session,
+    SessionLabel, SessionName, SignInTrigger,
 };
 
 use crate::Error;
@@ -51,7 +51,7 @@ pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namesp
     annotations.extend(
         session
             .on_use
-            .map(|begun| (ANNOTATION_SIGN_IN.into(), begun_word(begun).into())),
+            .map(|begun| (ANNOTATION_SIGN_IN.into(), trigger_annotation(begun).into())),
     );
     annotations.extend(session.idle.map(|idle| (ANNOTATION_IDLE.into(), idle.to_string())));
     signin.metadata.annotations = Some(annotations);
@@ -105,10 +105,10 @@ pub(crate) fn carry_out(
     Some(())
 }
 
-pub(crate) fn begun_word(begun: Begun) -> &'static str {
+pub(crate) fn trigger_annotation(begun: SignInTrigger) -> &'static str {
     match begun {
-        Begun::Asked => "asked",
-        Begun::ByUse => "by_use",
+        SignInTrigger::Asked => "asked",
+        SignInTrigger::ByUse => "by_use",
     }
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Err
 
 /// Has `desired` take back what an earlier sign-in said in `existing` and this one does not say, whichever manager owns the field: that it was to end, which was
 /// not carried out, and on what conditions it was given. Empty is as good as absent.
-pub(crate) fn forget_what_was_said(desired: &mut TkaSignin, existing: &TkaSignin) {
+pub(crate) fn clear_stale_annotations(desired: &mut TkaSignin, existing: &TkaSignin) {
     if existing.metadata.deletion_timestamp.is_some() {
         return;
     }
@@ -361,14 +361,14 @@ fn read(signin: &TkaSignin) -> Result<Session, String> {
     })
 }
 
-fn begun(signin: &TkaSignin) -> Result<Option<Begun>, String> {
-    let Some(word) = said(signin, ANNOTATION_SIGN_IN) else {
+fn begun(signin: &TkaSignin) -> Result<Option<SignInTrigger>, String> {
+    let Some(mark) = said(signin, ANNOTATION_SIGN_IN) else {
         return Ok(None);
     };
-    let begun = [Begun::Asked, Begun::ByUse]
+    let begun = [SignInTrigger::Asked, SignInTrigger::ByUse]
         .into_iter()
-        .find(|begun| begun_word(*begun) == word);
-    let why = || format!("the annotation {ANNOTATION_SIGN_IN} is neither asked nor by_use: {word:?}");
+        .find(|begun| trigger_annotation(*begun) == mark);
+    let why = || format!("the annotation {ANNOTATION_SIGN_IN} is neither asked nor by_use: {mark:?}");
     begun.map(Some).ok_or_else(why)
 }
 

@@ -9,7 +9,7 @@ use kube::client::Body;
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
 
-use crate::metrics::{Asked, Metrics};
+use crate::metrics::{Metrics, RequestLabels};
 
 /// Writes into the headers of a request to which trace it belongs (W3C Trace Context), if to any.
 pub type InjectTrace = fn(&Span, &mut HeaderMap);
@@ -23,7 +23,7 @@ pub(crate) struct Observe {
 
 /// A service whose requests are observed.
 #[derive(Clone)]
-pub(crate) struct Observed<S> {
+pub(crate) struct ObservedService<S> {
     inner: S,
     with: Observe,
 }
@@ -31,10 +31,10 @@ pub(crate) struct Observed<S> {
 // === impl Observe ===
 
 impl<S> Layer<S> for Observe {
-    type Service = Observed<S>;
+    type Service = ObservedService<S>;
 
-    fn layer(&self, inner: S) -> Observed<S> {
-        Observed {
+    fn layer(&self, inner: S) -> ObservedService<S> {
+        ObservedService {
             inner,
             with: self.clone(),
         }
@@ -43,7 +43,7 @@ impl<S> Layer<S> for Observe {
 
 // === impl Observed ===
 
-impl<S, B> Service<Request<Body>> for Observed<S>
+impl<S, B> Service<Request<Body>> for ObservedService<S>
 where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Future: Send + 'static,
@@ -58,7 +58,7 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let uri = request.uri();
-        let asked = Asked::of(request.method(), uri.path(), uri.query());
+        let asked = RequestLabels::of(request.method(), uri.path(), uri.query());
         let span = span(asked, request.method().as_str());
         (self.with.inject)(&span, request.headers_mut());
         let (metrics, began) = (self.with.metrics.clone(), Instant::now());
@@ -83,8 +83,8 @@ where
 
 /// One try. A watch has none: it lasts as long as the server. Nor has what the server does all the time, such as keeping its Lease: it is part of
 /// no trace, and each try would be one of its own. Neither path nor query is in it, because names of people are in these.
-fn span(asked: Asked, method: &str) -> Span {
-    let Asked { verb, resource } = asked;
+fn span(asked: RequestLabels, method: &str) -> Span {
+    let RequestLabels { verb, resource } = asked;
     if verb == "watch" || Span::current().is_none() {
         return Span::none();
     }

@@ -66,7 +66,7 @@ fn is_no_place(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::{self, ApiRequest, Kept};
+    use crate::double::{self, ApiRequest, StoredSignin};
     use crate::{examples, objects};
     use kube::ResourceExt;
     use serde_json::json;
@@ -127,7 +127,7 @@ mod tests {
     async fn end_says_why_and_leaves_what_is_no_session() {
         let start = examples::at(100);
         let session = examples::session("1h", start);
-        let kept = Kept::new(&objects::signin(&session, None, "tka"));
+        let kept = StoredSignin::new(&objects::signin(&session, None, "tka"));
         let (server, written) = (kept.clone(), Arc::new(Mutex::new(String::new())));
         let patches = Arc::clone(&written);
         let clients = double::clients(move |request| {
@@ -144,7 +144,7 @@ mod tests {
         let written = written.lock().unwrap().clone();
         assert!(written.contains("revoked") && written.contains(why), "{written}");
         assert!(!end().await.unwrap(), "there is none any more");
-        let waiting = Kept::new(&objects::signin(&session, None, "tka"));
+        let waiting = StoredSignin::new(&objects::signin(&session, None, "tka"));
         waiting.annotate(tka_api::resource::ANNOTATION_LAST_SIGN_IN, "no time");
         let server = waiting.clone();
         let clients = double::clients(move |request| Some(server.answer(request)));

@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use kube::api::{Patch, PatchParams};
 use kube::core::Status;
 use tka_api::resource::TkaSignin;
-use tka_core::{Begun, RoleName, Session, SessionName};
+use tka_core::{RoleName, Session, SessionName, SignInTrigger};
 use tokio::time::timeout;
 
 use crate::attempts::{Attempt, Outcome, Part, SIGN_IN_TIMEOUT, SignIn, SignedIn};
@@ -85,7 +85,7 @@ impl Sessions {
         let (role, existing) = join(self.check_role(role), self.signins.get_opt(name.as_str())).await;
         role?;
         let existing = self.without_waiting(existing?, attempt).await?;
-        if requested.on_use == Some(Begun::ByUse) {
+        if requested.on_use == Some(SignInTrigger::ByUse) {
             return Box::pin(self.begin_by_use(attempt, existing, records)).await;
         }
         let is_admitted = |existing: &TkaSignin| objects::is_admitted(existing, (self.clock)());
@@ -110,7 +110,7 @@ impl Sessions {
             }
         }
         if let Some(existing) = &existing {
-            objects::forget_what_was_said(&mut desired, existing);
+            objects::clear_stale_annotations(&mut desired, existing);
         }
         let signin = self.write_signin(&desired).await?;
         self.give(attempt, &signin, session, Precondition::SameObject, records)
@@ -277,13 +277,13 @@ impl Sessions {
         close: &(dyn Fn() -> bool + Sync),
         records: &dyn Records,
     ) -> Result<Option<Credential>, Error> {
-        if session.on_use == Some(Begun::ByUse) {
+        if session.on_use == Some(SignInTrigger::ByUse) {
             self.refuse_ended(&session.name()).await?;
         }
         self.make_children(signin, session).await?;
         // No credential is given of a session whose status does not say that it is provisioned.
         self.record(signin, session, records).await?;
-        if session.on_use == Some(Begun::Asked) {
+        if session.on_use == Some(SignInTrigger::Asked) {
             self.remove_tombstone(signin, session).await?;
         }
         let credential = close();
@@ -403,7 +403,7 @@ fn is_about_role(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::{self, Answer, ApiRequest, Kept};
+    use crate::double::{self, Answer, ApiRequest, StoredSignin};
     use crate::end_reason::Intent;
     use crate::examples::{self, at};
     use crate::{Part, Waiter, progress};
@@ -421,7 +421,7 @@ mod tests {
     }
 
     /// Answers as an API server with `kept` and, in lists, `others`.
-    fn answer(kept: &Kept, others: &[TkaSignin], request: &ApiRequest) -> Answer {
+    fn answer(kept: &StoredSignin, others: &[TkaSignin], request: &ApiRequest) -> Answer {
         if request.path.ends_with("/tkasignins") {
             return double::list(others);
         }
@@ -471,7 +471,7 @@ mod tests {
     #[tokio::test]
     async fn identical_sign_ins_cost_what_one_does() {
         let session = examples::session("1h", at(100));
-        let (kept, writes) = (Kept::new(&begun(&session)), Arc::new(Mutex::new(Vec::new())));
+        let (kept, writes) = (StoredSignin::new(&begun(&session)), Arc::new(Mutex::new(Vec::new())));
         let (server, noted) = (kept.clone(), Arc::clone(&writes));
         let clients = double::clients(move |request| {
             if request.method != "GET" && !request.path.ends_with("/events") {
@@ -502,7 +502,7 @@ mod tests {
         let session = examples::session("1h", at(100));
         let intent = Intent::new(&session, EndReason::Refused("too many".into()), at(102)).to_annotation();
         let account = format!("/serviceaccounts/{}", session.name());
-        let (server, removals) = (Kept::new(&begun(&session)), Arc::new(AtomicUsize::new(0)));
+        let (server, removals) = (StoredSignin::new(&begun(&session)), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&removals);
         let clients = double::clients(move |request| {
             counted.fetch_add(usize::from(request.path.ends_with(&account)), Ordering::SeqCst);
@@ -526,7 +526,7 @@ mod tests {
         let (first, second) = (examples::session("1h", at(100)), examples::labelled("1h", at(101), "b"));
         let mut there = begun(&first);
         there.status = Some(progress::active(&there, &first, at(100)));
-        let kept = Kept::new(&begun(&second));
+        let kept = StoredSignin::new(&begun(&second));
         let server = kept.clone();
         let clients = double::clients(move |request| Some(answer(&server, std::slice::from_ref(&there), request)));
         let one = NonZeroU32::MIN;

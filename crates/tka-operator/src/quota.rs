@@ -64,7 +64,7 @@ pub(crate) enum Quota {
 
 /// Where a session stands. The API server makes several in a second; their names tell these apart.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-struct Place {
+struct CreatedAt {
     since: Timestamp,
     name: String,
 }
@@ -72,7 +72,7 @@ struct Place {
 /// What one session uses of a quota.
 #[derive(Clone, Debug)]
 struct Usage {
-    place: Place,
+    place: CreatedAt,
     amount: u64,
     /// Whether it is admitted. Else it is undecided.
     is_admitted: bool,
@@ -149,7 +149,7 @@ impl Quota {
         let since = since.ok_or(Error::Incomplete("metadata.creationTimestamp"))?.0;
         let name = signin.name_any();
         Ok(Usage {
-            place: Place { since, name },
+            place: CreatedAt { since, name },
             amount: self.amount(signin),
             is_admitted: objects::is_admitted(signin, now),
         })
@@ -268,7 +268,7 @@ mod tests {
 
     fn usage(second: i64, name: &str, amount: u64, is_admitted: bool) -> Usage {
         Usage {
-            place: Place {
+            place: CreatedAt {
                 since: at(second),
                 name: name.into(),
             },
@@ -392,7 +392,7 @@ mod tests {
 
     /// One session's way: it writes, counts as often as it must, and is admitted or gone.
     #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-    enum Is {
+    enum TestState {
         Unwritten,
         Waiting,
         /// Admitted, and no other can see it yet.
@@ -409,36 +409,36 @@ mod tests {
             steps in prop::collection::vec(0_usize..6, 0..60),
             max in 3_u32..6,
         ) {
-            let mut all = vec![Is::Unwritten; sessions.len()];
+            let mut all = vec![TestState::Unwritten; sessions.len()];
             // In the end each takes its steps until nothing changes any more.
             let rest = (0..sessions.len()).cycle().take(sessions.len() * 20);
             for one in steps.into_iter().map(|step| step % sessions.len()).chain(rest) {
                 all[one] = match all[one] {
-                    Is::Unwritten => Is::Waiting,
-                    Is::Waiting => {
+                    TestState::Unwritten => TestState::Waiting,
+                    TestState::Waiting => {
                         let used = |other: usize| {
                             let (second, amount) = sessions[other];
-                            usage(second, &other.to_string(), amount, all[other] == Is::Admitted)
+                            usage(second, &other.to_string(), amount, all[other] == TestState::Admitted)
                         };
                         let others: Vec<_> = (0..all.len())
-                            .filter(|other| *other != one && !matches!(all[*other], Is::Unwritten | Is::Gone))
+                            .filter(|other| *other != one && !matches!(all[*other], TestState::Unwritten | TestState::Gone))
                             .map(used)
                             .collect();
                         match used(one).decide(&others, limit(max)) {
-                            Decision::Admitted => Is::Decided,
-                            Decision::Exceeded => Is::Gone,
-                            Decision::Undecided(_) => Is::Waiting,
+                            Decision::Admitted => TestState::Decided,
+                            Decision::Exceeded => TestState::Gone,
+                            Decision::Undecided(_) => TestState::Waiting,
                         }
                     }
-                    Is::Decided => Is::Admitted,
+                    TestState::Decided => TestState::Admitted,
                     settled => settled,
                 };
-                let is_admitted = |one: &usize| matches!(all[*one], Is::Decided | Is::Admitted);
+                let is_admitted = |one: &usize| matches!(all[*one], TestState::Decided | TestState::Admitted);
                 let used: u64 = (0..all.len()).filter(is_admitted).map(|one| sessions[one].1).sum();
                 prop_assert!(used <= u64::from(max), "{all:?}");
             }
-            prop_assert!(all.contains(&Is::Admitted), "{all:?}");
-            prop_assert!(!all.contains(&Is::Waiting), "{all:?}");
+            prop_assert!(all.contains(&TestState::Admitted), "{all:?}");
+            prop_assert!(!all.contains(&TestState::Waiting), "{all:?}");
         }
     }
 }

@@ -35,10 +35,10 @@ const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// What this process has recorded of what it has not brought to its end yet, and tries again, by the object's UID.
 #[derive(Debug, Default)]
-pub(crate) struct Recorded(Mutex<PerSession<String, Known>>);
+pub(crate) struct RecordedSessions(Mutex<PerSession<String, RecordedSession>>);
 
 #[derive(Debug)]
-struct Known {
+struct RecordedSession {
     since: Instant,
     /// The sign-in that is recorded.
     begun: Option<Timestamp>,
@@ -48,7 +48,7 @@ struct Known {
 
 // === impl Recorded ===
 
-impl Recorded {
+impl RecordedSessions {
     /// Whether the beginning is recorded of the session that `signin` holds.
     pub(crate) fn has_begun(&self, signin: &TkaSignin, signed_in: Timestamp) -> bool {
         let all = self.all();
@@ -81,13 +81,13 @@ impl Recorded {
 
     /// Forgets at `now` what another brought to its end: all but those of which `is_there` holds, by UID.
     pub(crate) fn retain(&self, now: Instant, is_there: impl Fn(&str) -> bool) {
-        let is_young = |known: &Known| now.saturating_duration_since(known.since) < REMEMBERED;
+        let is_young = |known: &RecordedSession| now.saturating_duration_since(known.since) < REMEMBERED;
         self.all().retain(|_, uid, known| is_young(known) || is_there(uid));
     }
 
-    fn change(&self, signin: &TkaSignin, now: Instant, change: impl FnOnce(&mut Known)) {
+    fn change(&self, signin: &TkaSignin, now: Instant, change: impl FnOnce(&mut RecordedSession)) {
         let mut all = self.all();
-        let unknown = || Known {
+        let unknown = || RecordedSession {
             since: now,
             begun: None,
             end: None,
@@ -95,7 +95,7 @@ impl Recorded {
         change(all.get_or_insert_with(&signin.name_any(), uid(signin), unknown));
     }
 
-    fn all(&self) -> MutexGuard<'_, PerSession<String, Known>> {
+    fn all(&self) -> MutexGuard<'_, PerSession<String, RecordedSession>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn retry_is_recorded_once_and_a_later_sign_in_anew() {
-        let (recorded, first, now) = (Recorded::default(), Timestamp::UNIX_EPOCH, Instant::now());
+        let (recorded, first, now) = (RecordedSessions::default(), Timestamp::UNIX_EPOCH, Instant::now());
         assert!(!recorded.has_begun(&signin("a"), first));
         recorded.begun(&signin("a"), first, now);
         assert!(recorded.has_begun(&signin("a"), first) && !recorded.has_begun(&signin("b"), first));
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn end_is_recorded_anew_when_its_task_was_cut_off() {
-        let (recorded, now) = (Recorded::default(), Instant::now());
+        let (recorded, now) = (RecordedSessions::default(), Instant::now());
         let (tell, written) = watch::channel(false);
         recorded.recording_end(&signin("a"), written, now);
         drop(tell);
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn what_another_brought_to_its_end_is_forgotten() {
-        let (recorded, first, now) = (Recorded::default(), Timestamp::UNIX_EPOCH, Instant::now());
+        let (recorded, first, now) = (RecordedSessions::default(), Timestamp::UNIX_EPOCH, Instant::now());
         for uid in ["gone", "there"] {
             recorded.begun(&signin(uid), first, now);
         }

@@ -39,7 +39,7 @@ const ENDING_PATIENCE: Duration = Duration::from_secs(6);
 const STEADY: Duration = Duration::from_secs(30);
 
 /// The body of an answer that says how long to wait.
-pub(crate) type Told = UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) type BodyStream = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Says whether and when a request is tried again.
 #[derive(Clone)]
@@ -117,7 +117,7 @@ fn is_passing(status: StatusCode) -> bool {
 }
 
 /// Has who asked hear how long the API server asks to wait. It says so in a header, and kube reads only bodies.
-pub(crate) async fn with_asked<B>(response: Response<B>) -> Result<Response<Told>, BoxError>
+pub(crate) async fn with_asked<B>(response: Response<B>) -> Result<Response<BodyStream>, BoxError>
 where
     B: BodyExt<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {

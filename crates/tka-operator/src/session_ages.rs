@@ -25,7 +25,7 @@ impl SessionAges {
     }
 
     /// How long `session` has lasted at `now` since it was first seen, or extended.
-    pub(crate) fn so_far(&self, session: &Session, now: Instant) -> Duration {
+    pub(crate) fn age(&self, session: &Session, now: Instant) -> Duration {
         let all = self.all();
         let since = all.get(session.name().as_str(), &session.signed_in);
         since.map_or(Duration::ZERO, |since| now.saturating_duration_since(*since))

@@ -15,16 +15,16 @@ use tokio::sync::watch;
 
 use crate::attempts::Attempts;
 use crate::child_uids::ChildUids;
+use crate::ends_in_progress::EndsInProgress;
 use crate::events::Events;
-use crate::heard::Heard;
-use crate::in_hand::InHand;
 use crate::lock::{SessionLock, SessionLocks};
 use crate::objects::SELECTOR;
 use crate::quota::SessionLimits;
-use crate::records::{Recorded, Records};
+use crate::records::{RecordedSessions, Records};
 use crate::session_cache::SessionCache;
 use crate::stored::{SessionFilter, StoredSession};
 use crate::waiting::WatchedWaiting;
+use crate::watch_activity::WatchActivity;
 use crate::{Clients, Clock, Error, step};
 
 /// The sessions of one server: those in its namespace.
@@ -34,7 +34,7 @@ pub struct Sessions {
     /// The same, to watch.
     pub(crate) watched: Api<TkaSignin>,
     /// When that was last heard of.
-    pub(crate) heard: Heard,
+    pub(crate) watch_activity: WatchActivity,
     pub(crate) accounts: Api<ServiceAccount>,
     /// What says of sessions that they were ended on purpose.
     pub(crate) tombstones: Api<ConfigMap>,
@@ -55,11 +55,11 @@ pub struct Sessions {
     pub(crate) events: Events,
     /// For what no request stands for.
     pub(crate) records: Arc<dyn Records>,
-    pub(crate) recorded: Recorded,
+    pub(crate) recorded: RecordedSessions,
     /// What is known of accounts and bindings.
     pub(crate) child_uids: ChildUids,
     /// The ends that requests carry out.
-    pub(crate) in_hand: InHand,
+    pub(crate) ends_in_progress: EndsInProgress,
 }
 
 // === impl Sessions ===
@@ -85,12 +85,12 @@ impl Sessions {
         let Clients {
             requests: client,
             sessions,
-            heard,
+            watch_activity,
             ..
         } = clients;
         Self {
             watched: Api::namespaced(sessions, namespace),
-            heard,
+            watch_activity,
             signins: Api::namespaced(client.clone(), namespace),
             accounts: Api::namespaced(client.clone(), namespace),
             tombstones: Api::namespaced(client.clone(), namespace),
@@ -107,9 +107,9 @@ impl Sessions {
             locks: SessionLocks::default(),
             attempts: Attempts::default(),
             records,
-            recorded: Recorded::default(),
+            recorded: RecordedSessions::default(),
             child_uids: ChildUids::default(),
-            in_hand: InHand::default(),
+            ends_in_progress: EndsInProgress::default(),
         }
     }
 

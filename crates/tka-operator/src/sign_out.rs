@@ -16,8 +16,8 @@ use tka_core::{Caller, Session, SessionName};
 use tokio::time::{Instant, sleep};
 
 use crate::end_reason::EndReason;
+use crate::ends_in_progress::EndInProgress;
 use crate::error::with_causes;
-use crate::in_hand::Hand;
 use crate::records::Records;
 use crate::termination::Precondition;
 use crate::{Error, Sessions, objects};
@@ -31,16 +31,16 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct SignOut {
     caller: Caller,
-    sessions: Vec<Left>,
+    sessions: Vec<RemainingSession>,
 }
 
 /// Sessions of which the access is gone. Their records are left, and the `TkaSignin`s themselves.
 #[derive(Debug, Default)]
-pub struct Withdrawals(Vec<(TkaSignin, Hand)>);
+pub struct Withdrawals(Vec<(TkaSignin, EndInProgress)>);
 
 /// A session that is left to be ended.
 #[derive(Debug)]
-struct Left {
+struct RemainingSession {
     signin: TkaSignin,
     /// Whether it was tried, so that it may be another version by now.
     is_tried: bool,
@@ -48,7 +48,7 @@ struct Left {
 
 // === impl Left ===
 
-impl Left {
+impl RemainingSession {
     /// As it was read a moment ago.
     fn new(signin: TkaSignin) -> Self {
         Self {
@@ -142,7 +142,7 @@ impl Sessions {
         Ok(SignOut {
             caller: caller.clone(),
             // Who wrote which field is half of an object, and there may be thousands.
-            sessions: sessions.map(Left::new).collect(),
+            sessions: sessions.map(RemainingSession::new).collect(),
         })
     }
 
@@ -167,17 +167,17 @@ impl Sessions {
     pub async fn go_on(&self, mut all: SignOut, until: Instant, records: &dyn Records) {
         // No UID has a space.
         let name = format!("sign-out of {} goes on", all.caller.user_key());
-        if self.in_hand.holds(&name) {
+        if self.ends_in_progress.holds(&name) {
             return;
         }
-        let _hand = self.in_hand.take(name);
+        let _hand = self.ends_in_progress.take(name);
         let (withdrawals, _) = self.withdraw_all(&mut all, until).await;
         self.let_go_all(withdrawals, records).await;
     }
 
     async fn withdraw_until(
         &self,
-        left: &mut Vec<Left>,
+        left: &mut Vec<RemainingSession>,
         withdrawals: &mut Withdrawals,
         until: Instant,
     ) -> Result<(), Error> {
@@ -197,7 +197,7 @@ impl Sessions {
     }
 
     /// Takes the access of each of `left` away, and leaves those of which that failed. Returns the error that asks for the longest wait.
-    async fn withdraw_each(&self, left: &mut Vec<Left>, withdrawals: &mut Withdrawals) -> Option<Error> {
+    async fn withdraw_each(&self, left: &mut Vec<RemainingSession>, withdrawals: &mut Withdrawals) -> Option<Error> {
         let all = std::mem::take(left).into_iter();
         let ends = all.map(|one| async move {
             let withdrawn = self.withdraw_one(&one).await;
@@ -209,7 +209,7 @@ impl Sessions {
             match withdrawn {
                 Ok(withdrawn) => withdrawals.0.extend(withdrawn),
                 Err(error) => {
-                    left.push(Left { is_tried: true, ..one });
+                    left.push(RemainingSession { is_tried: true, ..one });
                     let is_worse = |worst: &Error| {
                         (!error.is_transient(), error.retry_after()) > (!worst.is_transient(), worst.retry_after())
                     };
@@ -222,8 +222,11 @@ impl Sessions {
         worst
     }
 
-    async fn withdraw_one(&self, Left { signin, is_tried }: &Left) -> Result<Option<(TkaSignin, Hand)>, Error> {
-        let hand = self.in_hand.take(signin.uid().unwrap_or_default());
+    async fn withdraw_one(
+        &self,
+        RemainingSession { signin, is_tried }: &RemainingSession,
+    ) -> Result<Option<(TkaSignin, EndInProgress)>, Error> {
+        let hand = self.ends_in_progress.take(signin.uid().unwrap_or_default());
         let _lock = self.locks.take(&signin.name_any()).await?;
         // What ends already may be gone by now, and its record written.
         if !is_tried && signin.metadata.deletion_timestamp.is_none() {
@@ -231,7 +234,7 @@ impl Sessions {
             match withdrawn.await {
                 // It was changed since it was read.
                 Err(Error::Contended(_)) => {}
-                withdrawn => return Ok(in_hand(withdrawn?, hand)),
+                withdrawn => return Ok(ends_in_progress(withdrawn?, hand)),
             }
         }
         let Some(live) = self.same(signin).await? else {
@@ -242,7 +245,7 @@ impl Sessions {
             return Ok(None);
         }
         let withdrawn = self.withdraw(&live, EndReason::SignedOut, Precondition::SameObject);
-        Ok(in_hand(withdrawn.await?, hand))
+        Ok(ends_in_progress(withdrawn.await?, hand))
     }
 
     /// Records the ends of which the access is gone, and lets the `TkaSignin`s go. What fails is left to the reconcile loop.
@@ -266,7 +269,7 @@ impl Sessions {
     }
 }
 
-fn in_hand(withdrawn: Option<TkaSignin>, hand: Hand) -> Option<(TkaSignin, Hand)> {
+fn ends_in_progress(withdrawn: Option<TkaSignin>, hand: EndInProgress) -> Option<(TkaSignin, EndInProgress)> {
     withdrawn.map(|signin| (without_managed_fields(signin), hand))
 }
 

@@ -19,7 +19,7 @@ use crate::{Error, Sessions, objects};
 
 /// What a sweep found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Swept {
+pub struct SweepReport {
     /// How many accounts and bindings were removed whose session is gone.
     pub orphans: usize,
     /// How many sessions had lost their account or a binding, and end.
@@ -29,7 +29,7 @@ pub struct Swept {
 impl Sessions {
     /// Deletes accounts and bindings whose `TkaSignin` does not exist or is no session, and ends sessions that have lost theirs. What fails is left
     /// for the next sweep, and the rest is done.
-    pub async fn sweep(&self) -> Result<Swept, Error> {
+    pub async fn sweep(&self) -> Result<SweepReport, Error> {
         let ours = ListParams::default().labels(&format!("{SELECTOR},{LABEL_NAMESPACE}={}", self.namespace));
         // The TkaSignins are listed last. Theirs is the first object of a session to exist: whatever was listed before it and
         // is not among them belongs to a session that is over.
@@ -39,7 +39,7 @@ impl Sessions {
         let signins = self.signins.list(&ours).await?;
         let living = living(&signins.items);
 
-        let mut swept = Swept::default();
+        let mut swept = SweepReport::default();
         let mut failed = Failed::default();
         for binding in cluster_bindings.iter().filter(|binding| is_orphan(*binding, &living)) {
             swept.orphans += failed.count(delete(&self.cluster_bindings, binding).await);
@@ -64,8 +64,8 @@ impl Sessions {
                 Err(error) => failed.add(error),
             }
         }
-        if swept != Swept::default() {
-            let Swept { orphans, broken } = swept;
+        if swept != SweepReport::default() {
+            let SweepReport { orphans, broken } = swept;
             tracing::warn!(
                 orphans,
                 broken,

@@ -39,7 +39,7 @@ pub(crate) enum Precondition {
 
 /// What is asked of the API server for one `TkaSignin`, and may be asked twice.
 #[derive(Debug)]
-enum Ask {
+enum TerminationStep {
     /// That it says how it ends.
     WriteDown(Intent),
     Delete,
@@ -49,7 +49,7 @@ enum Ask {
 
 // === impl Ask ===
 
-impl Ask {
+impl TerminationStep {
     /// Whether `signin` is as it was asked for, by an earlier try of which no answer arrived.
     fn is_done(&self, signin: &TkaSignin) -> bool {
         let is_terminating = signin.metadata.deletion_timestamp.is_some();
@@ -205,7 +205,7 @@ impl Sessions {
         records: &dyn Records,
     ) -> Result<bool, Error> {
         // However long that takes, the reconcile loop of this process leaves it to this.
-        let _hand = self.in_hand.take(signin.uid().unwrap_or_default());
+        let _hand = self.ends_in_progress.take(signin.uid().unwrap_or_default());
         let ended = if signin.metadata.deletion_timestamp.is_some() {
             Box::pin(self.finish(signin, records)).await
         } else {
@@ -258,7 +258,7 @@ impl Sessions {
                 return Ok(Some(signin));
             }
             let session = objects::session(&signin)?;
-            let write_down = Ask::WriteDown(Intent::new(&session, how.clone(), (self.clock)()));
+            let write_down = TerminationStep::WriteDown(Intent::new(&session, how.clone(), (self.clock)()));
             match self.apply_with_retry(&signin, &write_down, unchanged).await? {
                 Some(written) => signin = written,
                 None => return Ok(None),
@@ -282,7 +282,7 @@ impl Sessions {
         if signin.metadata.deletion_timestamp.is_some() {
             return Ok(Some(signin.clone()));
         }
-        self.apply_with_retry(signin, &Ask::Delete, unchanged).await
+        self.apply_with_retry(signin, &TerminationStep::Delete, unchanged).await
     }
 
     /// Removes account and bindings, records the end, then lets the `TkaSignin` go. What is not recorded yet keeps it, so that nothing is lost when
@@ -305,14 +305,14 @@ impl Sessions {
             return Ok(());
         }
         let Ok(session) = objects::session(signin) else {
-            let removed = self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject);
+            let removed = self.apply_with_retry(signin, &TerminationStep::RemoveFinalizer, Precondition::SameObject);
             return removed.await.map(drop);
         };
         let how = end_reason::how(signin, &session, (self.clock)());
         self.record_end(signin, &session, &how, records).await?;
         // Before it may go, after which use may begin the next.
         self.write_tombstone(&session, &how).await?;
-        self.apply_with_retry(signin, &Ask::RemoveFinalizer, Precondition::SameObject)
+        self.apply_with_retry(signin, &TerminationStep::RemoveFinalizer, Precondition::SameObject)
             .await?;
         self.recorded.forget(signin);
         self.events.ended(signin, &how);
@@ -357,7 +357,7 @@ impl Sessions {
     async fn apply_with_retry(
         &self,
         signin: &TkaSignin,
-        ask: &Ask,
+        ask: &TerminationStep,
         unchanged: Precondition,
     ) -> Result<Option<TkaSignin>, Error> {
         match self.ask(signin, ask, unchanged).await {
@@ -378,7 +378,12 @@ impl Sessions {
         }
     }
 
-    async fn ask(&self, signin: &TkaSignin, ask: &Ask, unchanged: Precondition) -> kube::Result<Option<TkaSignin>> {
+    async fn ask(
+        &self,
+        signin: &TkaSignin,
+        ask: &TerminationStep,
+        unchanged: Precondition,
+    ) -> kube::Result<Option<TkaSignin>> {
         let name = signin.name_any();
         let resource_version = signin.resource_version();
         let resource_version = resource_version.filter(|_| unchanged == Precondition::SameVersion);
@@ -387,12 +392,14 @@ impl Sessions {
             metadata["resourceVersion"] = json!(version);
         }
         match ask {
-            Ask::WriteDown(intent) => metadata["annotations"] = json!({ANNOTATION_END: intent.to_annotation()}),
-            Ask::RemoveFinalizer => {
+            TerminationStep::WriteDown(intent) => {
+                metadata["annotations"] = json!({ANNOTATION_END: intent.to_annotation()});
+            }
+            TerminationStep::RemoveFinalizer => {
                 let others = signin.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER);
                 metadata["finalizers"] = others.cloned().collect();
             }
-            Ask::Delete => {
+            TerminationStep::Delete => {
                 let delete = DeleteParams {
                     preconditions: Some(Preconditions {
                         uid: signin.uid(),
@@ -428,7 +435,7 @@ fn holds(signin: &TkaSignin) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::{self, Kept};
+    use crate::double::{self, StoredSignin};
     use crate::{NotRecorded, examples};
     use futures::FutureExt;
     use futures::future::{BoxFuture, ready};
@@ -438,7 +445,7 @@ mod tests {
     async fn end_that_cannot_be_carried_out_is_decided_once() {
         let start = examples::at(100);
         let session = examples::session("1h", start);
-        let kept = Kept::new(&objects::signin(&session, None, "tka"));
+        let kept = StoredSignin::new(&objects::signin(&session, None, "tka"));
         let (server, written) = (kept.clone(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&written);
         let clients = double::clients(move |request| {
@@ -476,7 +483,7 @@ mod tests {
     async fn what_ended_is_kept_until_its_record_is_written() {
         let start = examples::at(100);
         let session = examples::session("1h", start);
-        let kept = Kept::new(&objects::signin(&session, None, "tka"));
+        let kept = StoredSignin::new(&objects::signin(&session, None, "tka"));
         let server = kept.clone();
         let clients = double::clients(move |request| Some(server.answer(request)));
         let (go_on, goes_on) = watch::channel(false);

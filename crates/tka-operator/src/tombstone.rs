@@ -15,7 +15,7 @@ use serde_json::json;
 use tka_api::resource::{
     ANNOTATION_SIGN_IN, LABEL_CALLER, LABEL_MANAGED_BY, LABEL_TOMBSTONE, LABEL_USER, MANAGED_BY, TkaSignin,
 };
-use tka_core::{Begun, Session, SessionName};
+use tka_core::{Session, SessionName, SignInTrigger};
 
 use crate::error::{found, status};
 use crate::provision::patch_params;
@@ -57,7 +57,7 @@ impl Sessions {
             return Ok(());
         }
         let (uid, version) = (live.uid(), live.resource_version());
-        let annotations = json!({ANNOTATION_SIGN_IN: objects::begun_word(Begun::Asked)});
+        let annotations = json!({ANNOTATION_SIGN_IN: objects::trigger_annotation(SignInTrigger::Asked)});
         let metadata = json!({"uid": uid, "resourceVersion": version, "annotations": annotations});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(json!({"metadata": metadata})));
         match found(self.signins.patch_metadata(name.as_str(), &parameters, &patch).await) {
@@ -158,7 +158,7 @@ mod tests {
     use crate::examples;
     use tka_core::SessionLabel;
 
-    fn session(on_use: Option<Begun>) -> Session {
+    fn session(on_use: Option<SignInTrigger>) -> Session {
         Session {
             on_use,
             ..examples::session("1h", examples::at(100))
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn ends_on_purpose_are_kept() {
-        let by_use = session(Some(Begun::ByUse));
+        let by_use = session(Some(SignInTrigger::ByUse));
         for how in [
             EndReason::SignedOut,
             EndReason::Idle,
@@ -176,7 +176,7 @@ mod tests {
             EndReason::Broken,
         ] {
             assert!(is_needed(&by_use, &how), "{how}");
-            assert!(is_needed(&session(Some(Begun::Asked)), &how), "{how}");
+            assert!(is_needed(&session(Some(SignInTrigger::Asked)), &how), "{how}");
             assert!(!is_needed(&session(None), &how), "{how}");
             let apart = Session {
                 label: Some(SessionLabel::try_from("shell".to_owned()).unwrap()),
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn tombstone_has_the_sessions_name_and_says_whose_it_was() {
-        let session = session(Some(Begun::ByUse));
+        let session = session(Some(SignInTrigger::ByUse));
         let made = tombstone(&session, &EndReason::SignedOut, "tka", examples::at(200));
         assert_eq!(made.name_any(), session.name().as_str());
         assert_eq!(made.labels()[LABEL_TOMBSTONE], "true");

@@ -42,7 +42,7 @@ pub struct WatchStanding {
     /// How the watch failed the last time, if it did.
     pub failure: watch::Receiver<Option<WatchFailure>>,
     /// When the API server last said a word.
-    pub heard: watch::Receiver<Instant>,
+    pub watch_activity: watch::Receiver<Instant>,
 }
 
 /// How often the API server says a word on the watch of sessions, be it that nothing changed.
@@ -96,10 +96,12 @@ impl WatchFailure {
 impl WatchStanding {
     /// Why the sessions are not known as they are at `now`, if they are not.
     pub fn check(&self, now: Instant) -> Result<(), String> {
-        let (is_synced, heard) = (*self.synced.borrow(), *self.heard.borrow());
+        let (is_synced, watch_activity) = (*self.synced.borrow(), *self.watch_activity.borrow());
         match &*self.failure.borrow() {
             Some(failure) if !is_synced => Err(failure.why.clone()),
-            Some(failure) if heard < failure.at && now.duration_since(heard) >= BROKEN => Err(failure.why.clone()),
+            Some(failure) if watch_activity < failure.at && now.duration_since(watch_activity) >= BROKEN => {
+                Err(failure.why.clone())
+            }
             _ if is_synced => Ok(()),
             _ => Err("still starting".to_owned()),
         }
@@ -203,8 +205,12 @@ mod tests {
         let (start, seconds) = (Instant::now(), Duration::from_secs);
         let (sync, synced) = watch::channel(false);
         let (fail, failure) = watch::channel(None);
-        let (hear, heard) = watch::channel(start);
-        let standing = WatchStanding { synced, failure, heard };
+        let (hear, watch_activity) = watch::channel(start);
+        let standing = WatchStanding {
+            synced,
+            failure,
+            watch_activity,
+        };
         let why = |after| standing.check(start + seconds(after)).err();
         assert_eq!(why(0), Some("still starting".to_owned()));
         let failed = |code, after| {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tka_core::{Limits, Period, Rule, shorten};
 
+use crate::certainty::Certainty;
 use crate::dialect::Dialect;
 use crate::finding::{Findings, Found, Kind};
-use crate::grants::Towards;
-use crate::known::Known;
+use crate::grants::ServerView;
 use crate::node::Node;
 use crate::policy::{Grant, Policy, RuleValue};
 use crate::selector::Selector;
@@ -100,7 +100,7 @@ impl Policy {
             unreachable(self, grant, &mut found);
         }
         if let Some(server) = server {
-            let towards = Towards::new(self, server);
+            let towards = ServerView::new(self, server);
             destinations(&towards, &mut found);
             ties::find(&towards, &mut found);
         }
@@ -200,9 +200,9 @@ fn empty(policy: &Policy, selector: &Selector) -> Option<String> {
 }
 
 /// Rules that are given towards what is no TKA server.
-fn destinations(towards: &Towards<'_, '_>, found: &mut Vec<Found>) {
+fn destinations(towards: &ServerView<'_, '_>, found: &mut Vec<Found>) {
     for grant in &towards.policy.grants {
-        if grant.dst.is_empty() || towards.is_towards(grant) != Known::No {
+        if grant.dst.is_empty() || towards.is_towards(grant) != Certainty::No {
             continue;
         }
         let at = grant.dst.first().map_or(grant.at, |target| target.at);

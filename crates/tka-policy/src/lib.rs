@@ -1,12 +1,12 @@
 #![doc = include_str!("../README.md")]
 
+pub mod certainty;
 pub mod check;
 pub mod dialect;
 pub mod expect;
 pub mod finding;
 mod grants;
 pub mod hujson;
-pub mod known;
 mod names;
 pub mod net;
 pub mod node;
@@ -22,13 +22,13 @@ pub mod who;
 #[cfg(test)]
 mod fuzz;
 
+pub use certainty::{Certainty, UnknownReason};
 pub use check::{Options, Roles};
 pub use dialect::Dialect;
 pub use expect::{ExpectError, Expectations, Outcome};
 pub use finding::{Finding, Findings, Kind, Level};
 pub use hujson::SyntaxError;
-pub use known::{Known, Why};
 pub use node::{Node, NodeError};
 pub use policy::{CAPABILITY, Capabilities, Policy};
 pub use source::{Lines, Position};
-pub use who::{Answer, Given};
+pub use who::{Answer, Located};

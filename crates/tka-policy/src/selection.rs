@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use crate::certainty::{Certainty, UnknownReason};
 use crate::dialect::Dialect;
-use crate::known::{Known, Why};
 use crate::names::{MAX_DEPTH, operation};
 use crate::net::Range;
 use crate::node::Node;
@@ -112,14 +112,14 @@ impl<'p> Selection<'p> {
     }
 
     /// Whether a selector means the node.
-    pub(crate) fn means(&self, selector: &Selector, seen: &Seen<'_, 'p>) -> Known {
+    pub(crate) fn means(&self, selector: &Selector, seen: &Seen<'_, 'p>) -> Certainty {
         let node = seen.node;
         match selector {
-            Selector::All => Known::Yes,
+            Selector::All => Certainty::Yes,
             Selector::Autogroup(name) => autogroup(name, node),
             Selector::Tag(tag) if node.has_owner() => node.tags.contains(tag).into(),
             Selector::User(_) | Selector::Domain(_) | Selector::Group(_) | Selector::Tag(_) if !node.has_owner() => {
-                Known::unknown(Why::Owner)
+                Certainty::unknown(UnknownReason::Owner)
             }
             Selector::User(user) => self.user(user, node),
             Selector::Domain(domain) => node
@@ -133,69 +133,71 @@ impl<'p> Selection<'p> {
                 .policy
                 .hosts
                 .get(host)
-                .map_or(Known::No, |range| in_range(range, node)),
+                .map_or(Certainty::No, |range| in_range(range, node)),
             Selector::IpSet(set) => self.ip_set(set, node),
-            Selector::Tag(_) | Selector::Service(_) | Selector::Unknown(_) => Known::No,
+            Selector::Tag(_) | Selector::Service(_) | Selector::Unknown(_) => Certainty::No,
         }
     }
 
     /// Whether the user of that name is the node's. headscale also knows users by a short name, with `@` behind it, and by their provider's ID.
-    fn user(&self, named: &str, node: &Node) -> Known {
+    fn user(&self, named: &str, node: &Node) -> Certainty {
         let Some(user) = node.user.as_deref() else {
-            return Known::No;
+            return Certainty::No;
         };
         let (named_short, user_short) = (named.strip_suffix('@'), user.strip_suffix('@'));
         if named == user || named_short.unwrap_or(named) == user_short.unwrap_or(user) {
-            return Known::Yes;
+            return Certainty::Yes;
         }
         if self.policy.dialect == Dialect::Headscale {
             let other_kind = named_short.is_some() != user_short.is_some() || named.contains('/');
             return if other_kind {
-                Known::unknown(Why::UserName(named.to_owned()))
+                Certainty::unknown(UnknownReason::UserName(named.to_owned()))
             } else {
-                Known::No
+                Certainty::No
             };
         }
         if named.eq_ignore_ascii_case(user) {
-            return Known::unknown(Why::Case(named.to_owned()));
+            return Certainty::unknown(UnknownReason::Case(named.to_owned()));
         }
-        Known::No
+        Certainty::No
     }
 
-    fn group(&self, group: &str, seen: &Seen<'_, 'p>) -> Known {
+    fn group(&self, group: &str, seen: &Seen<'_, 'p>) -> Certainty {
         let Some(user) = seen.node.user.as_deref() else {
-            return Known::No;
+            return Certainty::No;
         };
         if seen.groups.contains(group) || seen.node.member_of.contains(group) {
-            return Known::Yes;
+            return Certainty::Yes;
         }
         let Some(named) = self.named.get(group) else {
             let is_synced = group.contains('@');
             return if is_synced {
-                Known::unknown(Why::Synced(group.to_owned()))
+                Certainty::unknown(UnknownReason::Synced(group.to_owned()))
             } else {
-                Known::No
+                Certainty::No
             };
         };
         // Only direct members are looked at here: a group in a group is refused by both control servers.
         if self.policy.dialect == Dialect::Headscale {
             let other = if user.ends_with('@') { named.full } else { named.short };
             let member = other.or(named.id);
-            return member.map_or(Known::No, |member| Known::unknown(Why::UserName(member.to_owned())));
+            return member.map_or(Certainty::No, |member| {
+                Certainty::unknown(UnknownReason::UserName(member.to_owned()))
+            });
         }
         let in_other_letters = self
             .folded
             .get(&user.to_ascii_lowercase())
             .is_some_and(|groups| groups.contains(group));
         if in_other_letters {
-            Known::unknown(Why::Case(user.to_owned()))
+            Certainty::unknown(UnknownReason::Case(user.to_owned()))
         } else {
-            Known::No
+            Certainty::No
         }
     }
 
     /// Whether the node has an address of an IP set.
-    fn ip_set(&self, set: &str, node: &Node) -> Known {
+    fn ip_set(&self, set: &str, node: &Node) -> Certainty {
         let has = |address| self.ip_set_has(set, address, 0, &mut HashMap::new());
         among(node, has, self.may_have_nodes(set))
     }
@@ -262,11 +264,11 @@ fn is_of_domain(user: &str, domain: &str) -> bool {
         .is_some_and(|(_, own)| own.eq_ignore_ascii_case(domain))
 }
 
-fn autogroup(name: &str, node: &Node) -> Known {
+fn autogroup(name: &str, node: &Node) -> Certainty {
     match name {
-        "autogroup:danger-all" => return Known::Yes,
-        "autogroup:internet" | "autogroup:self" => return Known::No,
-        _ if !node.has_owner() => return Known::unknown(Why::Owner),
+        "autogroup:danger-all" => return Certainty::Yes,
+        "autogroup:internet" | "autogroup:self" => return Certainty::No,
+        _ if !node.has_owner() => return Certainty::unknown(UnknownReason::Owner),
         _ => {}
     }
     let is_user = node.user.is_some();
@@ -274,24 +276,24 @@ fn autogroup(name: &str, node: &Node) -> Known {
         "autogroup:member" | "autogroup:members" => is_user.into(),
         "autogroup:tagged" => (!is_user).into(),
         // Callers are members of the tailnet, and such are not shared with it.
-        "autogroup:shared" if !node.member_of.contains(name) => Known::No,
-        _ if !is_user => Known::No,
-        _ if node.member_of.contains(name) => Known::Yes,
-        _ => Known::unknown(Why::Autogroup(name.to_owned())),
+        "autogroup:shared" if !node.member_of.contains(name) => Certainty::No,
+        _ if !is_user => Certainty::No,
+        _ if node.member_of.contains(name) => Certainty::Yes,
+        _ => Certainty::unknown(UnknownReason::Autogroup(name.to_owned())),
     }
 }
 
 /// Whether the node has an address that `has` holds of. `may` says whether any node may have one.
-fn among(node: &Node, mut has: impl FnMut(IpAddr) -> bool, may: bool) -> Known {
+fn among(node: &Node, mut has: impl FnMut(IpAddr) -> bool, may: bool) -> Certainty {
     let inside: Vec<bool> = node.addresses.iter().map(|address| has(*address)).collect();
     match (inside.is_empty(), inside.contains(&true), inside.contains(&false)) {
-        (true, ..) if may => Known::unknown(Why::Address),
-        (_, true, false) => Known::Yes,
-        (_, true, true) => Known::unknown(Why::OneOfAddresses),
-        _ => Known::No,
+        (true, ..) if may => Certainty::unknown(UnknownReason::Address),
+        (_, true, false) => Certainty::Yes,
+        (_, true, true) => Certainty::unknown(UnknownReason::OneOfAddresses),
+        _ => Certainty::No,
     }
 }
 
-fn in_range(range: &Range, node: &Node) -> Known {
+fn in_range(range: &Range, node: &Node) -> Certainty {
     among(node, |address| range.contains(address), range.has_nodes())
 }

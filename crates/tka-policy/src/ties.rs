@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tka_core::{ApplicableRules, Choice, Refusal, Rule};
 
+use crate::certainty::Certainty;
 use crate::finding::{Found, Kind};
-use crate::grants::Towards;
-use crate::known::Known;
+use crate::grants::ServerView;
 use crate::node::Node;
 use crate::policy::RuleValue;
 use crate::selector::Selector;
@@ -20,15 +20,15 @@ const MAX_STEPS: usize = 20_000_000;
 const MAX_TIED: usize = 16;
 
 /// A grant towards the server, as what selects its callers.
-struct Reach<'p> {
+struct ServerGrant<'p> {
     /// Whether it surely is towards the server, and demands nothing that is not known.
     is_sure: bool,
     rules: Vec<&'p RuleValue>,
 }
 
 /// The grants towards the server, and what selects their callers.
-struct Reaches<'p> {
-    all: Vec<Reach<'p>>,
+struct ServerGrants<'p> {
+    all: Vec<ServerGrant<'p>>,
     selectors: Vec<&'p Selector>,
     /// The grants of each selector, by number.
     of_selector: Vec<Vec<usize>>,
@@ -42,8 +42,8 @@ struct Reaches<'p> {
 type Classes = BTreeMap<(Vec<usize>, Vec<usize>), String>;
 
 /// Tells of ties.
-pub(crate) fn find(towards: &Towards<'_, '_>, found: &mut Vec<Found>) {
-    let reaches = Reaches::new(towards);
+pub(crate) fn find(towards: &ServerView<'_, '_>, found: &mut Vec<Found>) {
+    let reaches = ServerGrants::new(towards);
     let mut steps = 0;
     let classes = classes(towards, &reaches, &mut steps);
     let is_complete = steps <= MAX_STEPS && compare(&reaches, &classes, &mut steps, found);
@@ -56,8 +56,8 @@ pub(crate) fn find(towards: &Towards<'_, '_>, found: &mut Vec<Found>) {
 
 // === impl Reaches ===
 
-impl<'p> Reaches<'p> {
-    fn new(towards: &Towards<'p, '_>) -> Self {
+impl<'p> ServerGrants<'p> {
+    fn new(towards: &ServerView<'p, '_>) -> Self {
         let mut reaches = Self {
             all: Vec::new(),
             selectors: Vec::new(),
@@ -80,12 +80,12 @@ impl<'p> Reaches<'p> {
                 reaches.of_selector[number].push(reach);
             }
             let is_sure = given.is_yes();
-            reaches.all.push(Reach { is_sure, rules });
+            reaches.all.push(ServerGrant { is_sure, rules });
         }
         reaches
     }
 
-    fn add(&mut self, towards: &Towards<'p, '_>, selector: &'p Selector) -> usize {
+    fn add(&mut self, towards: &ServerView<'p, '_>, selector: &'p Selector) -> usize {
         let number = self.selectors.len();
         self.selectors.push(selector);
         self.of_selector.push(Vec::new());
@@ -119,7 +119,7 @@ fn is_address(selector: &Selector) -> bool {
     )
 }
 
-fn classes(towards: &Towards<'_, '_>, reaches: &Reaches<'_>, steps: &mut usize) -> Classes {
+fn classes(towards: &ServerView<'_, '_>, reaches: &ServerGrants<'_>, steps: &mut usize) -> Classes {
     let mut classes = Classes::new();
     for (name, caller) in callers(towards, &reaches.selectors) {
         let seen = towards.selection.see(&caller);
@@ -133,9 +133,9 @@ fn classes(towards: &Towards<'_, '_>, reaches: &Reaches<'_>, steps: &mut usize) 
         let (mut sure, mut perhaps) = (Vec::new(), Vec::new());
         for number in candidates {
             match towards.selection.means(reaches.selectors[number], &seen) {
-                Known::Yes => sure.push(number),
-                Known::No => {}
-                Known::Unknown(_) => perhaps.push(number),
+                Certainty::Yes => sure.push(number),
+                Certainty::No => {}
+                Certainty::Unknown(_) => perhaps.push(number),
             }
         }
         // The callers are sorted, so that it is the same each time.
@@ -145,7 +145,7 @@ fn classes(towards: &Towards<'_, '_>, reaches: &Reaches<'_>, steps: &mut usize) 
 }
 
 /// All users and tags that the policy names, one user of each domain that it names, and one user that it does not name.
-fn callers(towards: &Towards<'_, '_>, selectors: &[&Selector]) -> Vec<(String, Node)> {
+fn callers(towards: &ServerView<'_, '_>, selectors: &[&Selector]) -> Vec<(String, Node)> {
     let mut users: BTreeSet<String> = BTreeSet::new();
     let mut tags: BTreeSet<&str> = towards.policy.tags.keys().map(String::as_str).collect();
     let members = towards.policy.groups.values().flat_map(|group| &group.items);
@@ -180,7 +180,7 @@ fn callers(towards: &Towards<'_, '_>, selectors: &[&Selector]) -> Vec<(String, N
 }
 
 /// Returns whether all were compared.
-fn compare(reaches: &Reaches<'_>, classes: &Classes, steps: &mut usize, found: &mut Vec<Found>) -> bool {
+fn compare(reaches: &ServerGrants<'_>, classes: &Classes, steps: &mut usize, found: &mut Vec<Found>) -> bool {
     // By the places of the values: whether it is sure, and a caller.
     let mut told: BTreeMap<Vec<usize>, (Vec<&RuleValue>, bool, &str)> = BTreeMap::new();
     for ((sure, perhaps), name) in classes {
@@ -210,7 +210,7 @@ fn compare(reaches: &Reaches<'_>, classes: &Classes, steps: &mut usize, found: &
 }
 
 /// The values that share the highest priority; none if one stands alone there.
-fn tied<'p>(reaches: &[&Reach<'p>]) -> Vec<&'p RuleValue> {
+fn tied<'p>(reaches: &[&ServerGrant<'p>]) -> Vec<&'p RuleValue> {
     let mut highest: Vec<(&Rule, &RuleValue)> = Vec::new();
     for value in reaches.iter().flat_map(|reach| reach.rules.iter().copied()) {
         let Ok(rule) = &value.rule else { continue };

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use tka_core::oversight::OversightError;
 use tka_core::{ApplicableRules, Choice, Identity, Limits, Oversight, Period, Refusal, Rule};
 
+use crate::certainty::{Certainty, UnknownReason};
 use crate::finding::{Kind, Level};
-use crate::grants::Towards;
-use crate::known::{Known, Why};
+use crate::grants::ServerView;
 use crate::node::Node;
 use crate::policy::{Policy, Raw};
 
@@ -15,24 +15,24 @@ use crate::policy::{Policy, Raw};
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// The rules that apply for sure, the highest first. Empty where one value is no rule: then the server refuses all.
-    pub rules: Vec<Given<Rule>>,
+    pub rules: Vec<Located<Rule>>,
     /// The rule that a sign-in takes which chooses none.
     pub taken: Result<Rule, Refusal>,
     /// Rules of which it cannot be known whether they apply, and why not.
-    pub perhaps: Vec<(Given<Rule>, BTreeSet<Why>)>,
+    pub perhaps: Vec<(Located<Rule>, BTreeSet<UnknownReason>)>,
     /// What the caller has of oversight for sure.
     pub oversight: Oversight,
     /// Values of oversight that give nothing.
     pub refused: Vec<OversightError>,
     /// Oversight of which it cannot be known whether the caller has it.
-    pub perhaps_oversight: Vec<(Given<Oversight>, BTreeSet<Why>)>,
+    pub perhaps_oversight: Vec<(Located<Oversight>, BTreeSet<UnknownReason>)>,
     /// Whether the control server would refuse the policy, so that it gives nothing at all.
     pub policy_is_refused: bool,
 }
 
 /// Something that a policy gives, and the byte of its text where it does.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Given<T> {
+pub struct Located<T> {
     /// Where.
     pub at: usize,
     /// What.
@@ -43,7 +43,7 @@ impl Policy {
     /// What it gives `caller` at `server`, which has no session shorter than `min_period`.
     #[must_use]
     pub fn who(&self, caller: &Node, server: &Node, min_period: Period) -> Answer {
-        let towards = Towards::new(self, server);
+        let towards = ServerView::new(self, server);
         let seen = towards.selection.see(caller);
         let mut sure: Vec<&Raw> = Vec::new();
         let mut overseen: Vec<&Raw> = Vec::new();
@@ -51,22 +51,22 @@ impl Policy {
         let identity = identity(caller);
         for grant in &self.grants {
             match towards.gives(grant, &seen) {
-                Known::No => {}
-                Known::Yes => {
+                Certainty::No => {}
+                Certainty::Yes => {
                     sure.extend(grant.rules.iter().map(|value| &value.raw));
                     overseen.extend(grant.oversight.iter().map(|value| &value.raw));
                 }
-                Known::Unknown(why) => {
+                Certainty::Unknown(why) => {
                     let rules = grant.rules.iter().filter_map(|value| {
                         let what = value.rule.clone().ok()?;
                         let at = value.raw.at;
-                        Some((Given { at, what }, why.clone()))
+                        Some((Located { at, what }, why.clone()))
                     });
                     perhaps.extend(rules);
                     let oversight = grant.oversight.iter().map(|value| {
                         let (what, _) = Oversight::parse(&identity, [value.raw.text.as_str()]);
                         let at = value.raw.at;
-                        (Given { at, what }, why.clone())
+                        (Located { at, what }, why.clone())
                     });
                     perhaps_oversight.extend(oversight);
                 }
@@ -95,7 +95,7 @@ impl Policy {
 }
 
 /// As the server decides: one value that is no rule refuses all.
-fn decide(values: &[&Raw], min_period: Period) -> (Vec<Given<Rule>>, Result<Rule, Refusal>) {
+fn decide(values: &[&Raw], min_period: Period) -> (Vec<Located<Rule>>, Result<Rule, Refusal>) {
     let rules = match ApplicableRules::parse(values.iter().map(|raw| raw.text.as_str())) {
         Ok(rules) => rules,
         Err(error) => return (Vec::new(), Err(error.into())),
@@ -104,7 +104,7 @@ fn decide(values: &[&Raw], min_period: Period) -> (Vec<Given<Rule>>, Result<Rule
         let found = values.iter().find(|raw| Rule::parse(&raw.text).as_ref() == Ok(rule));
         found.map_or(0, |raw| raw.at)
     };
-    let given = rules.rules().iter().map(|rule| Given {
+    let given = rules.rules().iter().map(|rule| Located {
         at: place(rule),
         what: rule.clone(),
     });

@@ -25,8 +25,8 @@ use data_encoding::BASE64;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::channels::{Said, Stream};
-use crate::header::About;
+use crate::channels::{ChannelEvent, Stream};
+use crate::header::RecordingMetadata;
 use crate::text::{Part, Text};
 
 /// The widest and the highest terminal that a player is told of. Players keep each of its characters.
@@ -61,7 +61,7 @@ struct Channel {
 impl Cast {
     /// A recording of `about` that begins at `began`.
     #[must_use]
-    pub fn new(about: &About, began: Timestamp) -> Self {
+    pub fn new(about: &RecordingMetadata, began: Timestamp) -> Self {
         Self {
             lines: about.line(began) + "\n",
             keeps_stdin: about.stdin_recorded,
@@ -73,20 +73,20 @@ impl Cast {
     }
 
     /// What came after `at` since the beginning.
-    pub fn record(&mut self, at: Duration, said: Said<'_>) {
+    pub fn record(&mut self, at: Duration, said: ChannelEvent<'_>) {
         match said {
-            Said::Bytes(Stream::Stdin, _) if !self.keeps_stdin => {}
-            Said::Bytes(stream, bytes) => self.bytes(at, stream, bytes),
-            Said::Other(channel, bytes) => self.event(at, "U", &format!("{channel} {}", BASE64.encode(bytes))),
-            Said::Size { columns, rows } if is_terminal(columns) && is_terminal(rows) => {
+            ChannelEvent::Bytes(Stream::Stdin, _) if !self.keeps_stdin => {}
+            ChannelEvent::Bytes(stream, bytes) => self.bytes(at, stream, bytes),
+            ChannelEvent::Other(channel, bytes) => self.event(at, "U", &format!("{channel} {}", BASE64.encode(bytes))),
+            ChannelEvent::Size { columns, rows } if is_terminal(columns) && is_terminal(rows) => {
                 self.event(at, "r", &format!("{columns}x{rows}"));
             }
-            Said::Size { columns, rows } => self.event(at, "m", &format!("size {columns}x{rows}")),
-            Said::StdinEnds => self.event(at, "m", "stdin ends"),
-            Said::Control(opcode, payload) if !payload.is_empty() => {
+            ChannelEvent::Size { columns, rows } => self.event(at, "m", &format!("size {columns}x{rows}")),
+            ChannelEvent::StdinEnds => self.event(at, "m", "stdin ends"),
+            ChannelEvent::Control(opcode, payload) if !payload.is_empty() => {
                 self.event(at, "U", &format!("{} {}", control(opcode), BASE64.encode(payload)));
             }
-            Said::Control(..) => {}
+            ChannelEvent::Control(..) => {}
         }
     }
 

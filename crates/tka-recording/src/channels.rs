@@ -36,7 +36,7 @@ pub enum Stream {
 
 /// What comes next in a direction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Said<'a> {
+pub enum ChannelEvent<'a> {
     /// Some more of a stream.
     Bytes(Stream, &'a [u8]),
     /// Some more of a channel that has no meaning in this direction.
@@ -91,7 +91,7 @@ impl Channels {
     }
 
     /// These bytes came next. What they say is told.
-    pub fn read(&mut self, bytes: &[u8], mut tell: impl FnMut(Said<'_>)) -> Result<(), FrameError> {
+    pub fn read(&mut self, bytes: &[u8], mut tell: impl FnMut(ChannelEvent<'_>)) -> Result<(), FrameError> {
         let (side, channel, notice) = (self.side, &mut self.channel, &mut self.notice);
         self.frames.read(bytes, |piece| match piece {
             Piece::Begin => {
@@ -108,13 +108,13 @@ impl Channels {
                 part(side, number, data, notice, &mut tell);
             }
             Piece::End => whole(side, *channel, notice, &mut tell),
-            Piece::Control { opcode, payload } => tell(Said::Control(opcode, payload)),
+            Piece::Control { opcode, payload } => tell(ChannelEvent::Control(opcode, payload)),
         })
     }
 }
 
 /// Some of a message of the channel `number`.
-fn part(side: Side, number: u8, data: &[u8], notice: &mut Vec<u8>, tell: &mut impl FnMut(Said<'_>)) {
+fn part(side: Side, number: u8, data: &[u8], notice: &mut Vec<u8>, tell: &mut impl FnMut(ChannelEvent<'_>)) {
     if side == Side::Client && matches!(number, RESIZE | CLOSE) {
         let room = NOTICE.saturating_sub(notice.len());
         notice.extend_from_slice(&data[..data.len().min(room)]);
@@ -124,26 +124,26 @@ fn part(side: Side, number: u8, data: &[u8], notice: &mut Vec<u8>, tell: &mut im
         return;
     }
     tell(match (side, number) {
-        (Side::Client, 0) => Said::Bytes(Stream::Stdin, data),
-        (Side::Server, 1) => Said::Bytes(Stream::Stdout, data),
-        (Side::Server, 2) => Said::Bytes(Stream::Stderr, data),
-        (Side::Server, 3) => Said::Bytes(Stream::Error, data),
-        (_, other) => Said::Other(other, data),
+        (Side::Client, 0) => ChannelEvent::Bytes(Stream::Stdin, data),
+        (Side::Server, 1) => ChannelEvent::Bytes(Stream::Stdout, data),
+        (Side::Server, 2) => ChannelEvent::Bytes(Stream::Stderr, data),
+        (Side::Server, 3) => ChannelEvent::Bytes(Stream::Error, data),
+        (_, other) => ChannelEvent::Other(other, data),
     });
 }
 
 /// A message is whole.
-fn whole(side: Side, channel: Option<u8>, notice: &[u8], tell: &mut impl FnMut(Said<'_>)) {
+fn whole(side: Side, channel: Option<u8>, notice: &[u8], tell: &mut impl FnMut(ChannelEvent<'_>)) {
     if side == Side::Server {
         return;
     }
     if channel == Some(RESIZE)
         && let Ok(Size { columns, rows }) = serde_json::from_slice(notice)
     {
-        tell(Said::Size { columns, rows });
+        tell(ChannelEvent::Size { columns, rows });
     }
     if channel == Some(CLOSE) && notice == [0] {
-        tell(Said::StdinEnds);
+        tell(ChannelEvent::StdinEnds);
     }
 }
 
@@ -156,13 +156,13 @@ mod tests {
     fn said(side: Side, bytes: &[u8]) -> Vec<String> {
         let (mut channels, mut lines) = (Channels::new(side), Vec::new());
         let text = |data: &[u8]| String::from_utf8_lossy(data).into_owned();
-        let tell = |said: Said<'_>| {
+        let tell = |said: ChannelEvent<'_>| {
             lines.push(match said {
-                Said::Bytes(stream, data) => format!("{stream:?} {}", text(data)),
-                Said::Other(number, data) => format!("{number} {}", text(data)),
-                Said::Size { columns, rows } => format!("{columns}x{rows}"),
-                Said::StdinEnds => "ends".to_owned(),
-                Said::Control(opcode, data) => format!("control {opcode} {}", text(data)),
+                ChannelEvent::Bytes(stream, data) => format!("{stream:?} {}", text(data)),
+                ChannelEvent::Other(number, data) => format!("{number} {}", text(data)),
+                ChannelEvent::Size { columns, rows } => format!("{columns}x{rows}"),
+                ChannelEvent::StdinEnds => "ends".to_owned(),
+                ChannelEvent::Control(opcode, data) => format!("control {opcode} {}", text(data)),
             });
         };
         channels.read(bytes, tell).unwrap();
@@ -236,7 +236,9 @@ mod tests {
             let (mut channels, mut count) = (Channels::new(Side::Client), 0);
             let bytes = frame(Side::Client, 0x82, message);
             channels
-                .read(&bytes, |said| count += usize::from(!matches!(said, Said::Other(..))))
+                .read(&bytes, |said| {
+                    count += usize::from(!matches!(said, ChannelEvent::Other(..)));
+                })
                 .unwrap();
             assert_eq!(count, 0, "{message:?}");
             assert!(channels.notice.len() <= NOTICE);

@@ -15,7 +15,7 @@ const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase", default)]
 #[allow(clippy::struct_excessive_bools, reason = "they are fields of a document")]
-pub struct About {
+pub struct RecordingMetadata {
     /// The recording's name.
     pub recording: String,
     /// Who: a login name, or the name of a tagged device.
@@ -65,7 +65,7 @@ pub struct About {
 
 // === impl About ===
 
-impl About {
+impl RecordingMetadata {
     /// The first line of a recording that begins at `began`, without its end.
     #[must_use]
     pub fn line(&self, began: Timestamp) -> String {

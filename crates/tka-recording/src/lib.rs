@@ -14,7 +14,7 @@ pub mod text;
 
 pub use backlog::Backlog;
 pub use cast::Cast;
-pub use header::About;
+pub use header::RecordingMetadata;
 pub use name::RecordingName;
 pub use reader::{Content, Details, Reader};
 pub use recorder::{Limits, Mode, Outcome, RecordError, Recorder};

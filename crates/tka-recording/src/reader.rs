@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::name::RecordingName;
-use crate::sink::{Done, Form, SinkError};
+use crate::sink::{Form, SinkError, SinkFuture};
 
 /// The longest first line that is read, in bytes. The command of an exec is in it.
 const FIRST_LINE: usize = 512 * 1024;
@@ -22,13 +22,13 @@ pub type Content = BoxStream<'static, Result<Bytes, SinkError>>;
 /// Where recordings are read.
 pub trait Reader: fmt::Debug + Send + Sync {
     /// The names of all, newest first.
-    fn names(&self) -> Done<'_, Vec<RecordingName>>;
+    fn names(&self) -> SinkFuture<'_, Vec<RecordingName>>;
 
     /// What is known of one; none where there is none of that name.
-    fn details(&self, name: &RecordingName) -> Done<'_, Option<Details>>;
+    fn details(&self, name: &RecordingName) -> SinkFuture<'_, Option<Details>>;
 
     /// The bytes of one, up to the end of what was last kept as a whole; none where there is none of that name.
-    fn content(&self, name: &RecordingName) -> Done<'_, Option<(Form, Content)>>;
+    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Form, Content)>>;
 }
 
 /// What is known of a recording.

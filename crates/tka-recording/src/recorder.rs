@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::backlog::Backlog;
 use crate::cast::Cast;
 use crate::frames::Side;
-use crate::header::About;
+use crate::header::RecordingMetadata;
 use crate::name::RecordingName;
 use crate::sink::Sink;
 use shared::Shared;
@@ -41,7 +41,7 @@ impl Recorder {
     pub async fn begin(
         sink: &Arc<dyn Sink>,
         name: &RecordingName,
-        about: &About,
+        about: &RecordingMetadata,
         began: Timestamp,
         limits: Limits,
         backlog: &Arc<Backlog>,

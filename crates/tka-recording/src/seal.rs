@@ -15,7 +15,7 @@ use futures::FutureExt;
 use thiserror::Error;
 
 use crate::name::RecordingName;
-use crate::sink::{Done, Form, Sink, SinkError, Writing};
+use crate::sink::{Form, RecordingWriter, Sink, SinkError, SinkFuture};
 
 /// Who may read recordings; one at least.
 #[derive(Clone)]
@@ -39,8 +39,8 @@ pub struct Sealed {
 }
 
 #[derive(Debug)]
-struct SealedWriting {
-    writing: Box<dyn Writing>,
+struct SealedWriter {
+    writing: Box<dyn RecordingWriter>,
     recipients: Recipients,
 }
 
@@ -92,31 +92,31 @@ impl Sealed {
 }
 
 impl Sink for Sealed {
-    fn begin(&self, name: &RecordingName, _: Form) -> Done<'_, Box<dyn Writing>> {
+    fn begin(&self, name: &RecordingName, _: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
         let name = name.clone();
         async move {
             let writing = self.sink.begin(&name, Form::Sealed).await?;
             let recipients = self.recipients.clone();
-            let sealed: Box<dyn Writing> = Box::new(SealedWriting { writing, recipients });
+            let sealed: Box<dyn RecordingWriter> = Box::new(SealedWriter { writing, recipients });
             Ok(sealed)
         }
         .boxed()
     }
 }
 
-impl Writing for SealedWriting {
-    fn append(&mut self, bytes: Bytes) -> Done<'_, ()> {
+impl RecordingWriter for SealedWriter {
+    fn append(&mut self, bytes: Bytes) -> SinkFuture<'_, ()> {
         match self.recipients.seal(&bytes) {
             Ok(sealed) => self.writing.append(sealed),
             Err(error) => async { Err(error) }.boxed(),
         }
     }
 
-    fn finish(self: Box<Self>) -> Done<'static, ()> {
+    fn finish(self: Box<Self>) -> SinkFuture<'static, ()> {
         self.writing.finish()
     }
 
-    fn discard(self: Box<Self>) -> Done<'static, ()> {
+    fn discard(self: Box<Self>) -> SinkFuture<'static, ()> {
         self.writing.discard()
     }
 }

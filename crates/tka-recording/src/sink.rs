@@ -15,25 +15,25 @@ use thiserror::Error;
 use crate::name::RecordingName;
 
 /// What a sink answers, when it has done it.
-pub type Done<'a, T> = BoxFuture<'a, Result<T, SinkError>>;
+pub type SinkFuture<'a, T> = BoxFuture<'a, Result<T, SinkError>>;
 
 /// Where recordings are kept.
 pub trait Sink: fmt::Debug + Send + Sync {
-    /// Begins a recording. Nothing is kept of it before [`Writing::append`].
-    fn begin(&self, name: &RecordingName, form: Form) -> Done<'_, Box<dyn Writing>>;
+    /// Begins a recording. Nothing is kept of it before [`RecordingWriter::append`].
+    fn begin(&self, name: &RecordingName, form: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>>;
 }
 
 /// A recording that is being written.
-pub trait Writing: fmt::Debug + Send {
+pub trait RecordingWriter: fmt::Debug + Send {
     /// Appends `bytes`, lines that are whole. When this returns well they are kept, whatever happens to this process, and to this machine as far as the sink
     /// promises it. When it does not, or is dropped before it returns, it is not known whether they are, and nothing more can be appended.
-    fn append(&mut self, bytes: Bytes) -> Done<'_, ()>;
+    fn append(&mut self, bytes: Bytes) -> SinkFuture<'_, ()>;
 
     /// It is whole. What was kept before is kept if this fails.
-    fn finish(self: Box<Self>) -> Done<'static, ()>;
+    fn finish(self: Box<Self>) -> SinkFuture<'static, ()>;
 
     /// It is of a stream that did not begin. What was kept of it is removed.
-    fn discard(self: Box<Self>) -> Done<'static, ()>;
+    fn discard(self: Box<Self>) -> SinkFuture<'static, ()>;
 }
 
 /// In which form a recording is kept.

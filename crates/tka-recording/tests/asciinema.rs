@@ -8,34 +8,37 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tka_recording::channels::{Said, Stream};
-use tka_recording::{About, Cast};
+use tka_recording::channels::{ChannelEvent, Stream};
+use tka_recording::{Cast, RecordingMetadata};
 
 /// A recording with all that one has.
 fn recording() -> Vec<u8> {
-    let about = About {
+    let about = RecordingMetadata {
         caller: "alice@example.com".into(),
         way: "exec".into(),
         namespace: "shop".into(),
         pod: "web".into(),
         command: vec!["sh".into(), "-c".into(), "echo \"\u{1b}[31m\"".into()],
         stdin_recorded: true,
-        ..About::default()
+        ..RecordingMetadata::default()
     };
     let at = Duration::from_millis;
     let mut cast = Cast::new(&about, "2026-01-02T03:04:05Z".parse().unwrap());
-    cast.record(at(0), Said::Size { columns: 100, rows: 40 });
-    cast.record(at(10), Said::Bytes(Stream::Stdout, "gr\u{fc}n first\r\n".as_bytes()));
-    cast.record(at(20), Said::Bytes(Stream::Stdin, b"ls\r"));
-    cast.record(at(30), Said::Bytes(Stream::Stderr, b"second\r\n"));
+    cast.record(at(0), ChannelEvent::Size { columns: 100, rows: 40 });
+    cast.record(
+        at(10),
+        ChannelEvent::Bytes(Stream::Stdout, "gr\u{fc}n first\r\n".as_bytes()),
+    );
+    cast.record(at(20), ChannelEvent::Bytes(Stream::Stdin, b"ls\r"));
+    cast.record(at(30), ChannelEvent::Bytes(Stream::Stderr, b"second\r\n"));
     // Bytes that are no text are no player's.
-    cast.record(at(35), Said::Bytes(Stream::Stderr, b"\xff\xfe\x00"));
-    cast.record(at(40), Said::Bytes(Stream::Stdout, &"\u{65e5}".as_bytes()[..1]));
+    cast.record(at(35), ChannelEvent::Bytes(Stream::Stderr, b"\xff\xfe\x00"));
+    cast.record(at(40), ChannelEvent::Bytes(Stream::Stdout, &"\u{65e5}".as_bytes()[..1]));
     let mut lines = cast.take().to_vec();
-    cast.record(at(50), Said::Bytes(Stream::Stdout, &"\u{65e5}".as_bytes()[1..]));
-    cast.record(at(60), Said::Size { columns: 5000, rows: 1 });
-    cast.record(at(70), Said::Other(9, b"other"));
-    cast.record(at(80), Said::Bytes(Stream::Error, br#"{"status": "Success"}"#));
+    cast.record(at(50), ChannelEvent::Bytes(Stream::Stdout, &"\u{65e5}".as_bytes()[1..]));
+    cast.record(at(60), ChannelEvent::Size { columns: 5000, rows: 1 });
+    cast.record(at(70), ChannelEvent::Other(9, b"other"));
+    cast.record(at(80), ChannelEvent::Bytes(Stream::Error, br#"{"status": "Success"}"#));
     cast.end(at(1000), "ended");
     lines.extend_from_slice(&cast.take());
     lines

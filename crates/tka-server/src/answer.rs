@@ -29,7 +29,7 @@ pub struct RefusalKind(pub &'static str);
 
 /// Why a request was refused, left in its answer for the record.
 #[derive(Clone, Debug)]
-pub struct Why(pub String);
+pub struct RefusalCause(pub String);
 
 /// How much of each reason is recorded. What callers send is in some of them.
 const WHY_CHARACTERS: usize = 500;
@@ -216,7 +216,7 @@ pub(crate) fn not_recorded(error: &(dyn StdError + 'static)) -> Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let why = Why::from(&self);
+        let why = RefusalCause::from(&self);
         let mut response = (self.status, Json(self.body)).into_response();
         response.extensions_mut().insert(why);
         if let Some(kind) = self.kind {
@@ -231,7 +231,7 @@ impl IntoResponse for Failure {
 
 // === impl Why ===
 
-impl From<&Failure> for Why {
+impl From<&Failure> for RefusalCause {
     fn from(failure: &Failure) -> Self {
         let causes = failure.body.causes().map(|cause| cause.message.as_str());
         let messages = std::iter::once(failure.body.message.as_str()).chain(causes);
@@ -291,6 +291,6 @@ mod tests {
     #[test]
     fn why_is_recorded_in_short() {
         let failure = Failure::new(StatusCode::BAD_REQUEST, "x".repeat(60_000), &[]);
-        assert!(Why::from(&failure).0.len() < 600);
+        assert!(RefusalCause::from(&failure).0.len() < 600);
     }
 }

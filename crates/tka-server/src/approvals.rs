@@ -13,9 +13,10 @@ mod worker;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use tka_core::{Caller, Choice, MayNot, Oversight, Reason, Request, Session, may_decide};
+use tka_core::{Caller, CannotApprove, Choice, Oversight, Reason, Request, Session, may_decide};
 use tka_operator::{
-    ApprovalDecision, ApprovalRequest, BrokenGlass, Error, NotOpen, Part, RequestState, SignIn, Vote, WaitingSignIn,
+    ApprovalDecision, ApprovalRequest, Error, Part, RequestClosed, RequestState, SignIn, UnacknowledgedSignIns, Vote,
+    WaitingSignIn,
 };
 use tokio::time::Instant;
 
@@ -28,8 +29,8 @@ use crate::overseer::oversight;
 
 use self::records::ByApproval;
 use self::verify::{Peers, Verified};
-pub use self::wait::{Decided, decided};
-pub use self::worker::RecentlyOver;
+pub use self::wait::{WaitOutcome, decided};
+pub use self::worker::RecentRequests;
 pub(crate) use self::worker::Worker;
 
 /// How often a decision is made anew after another came between.
@@ -48,7 +49,7 @@ pub struct Decision {
 
 /// What giving the access came to.
 #[derive(Debug)]
-enum CarriedOut {
+enum GrantOutcome {
     /// It is given.
     Given,
     /// Some of those who approved count no more, and it waits for others.
@@ -80,7 +81,7 @@ impl Approver {
     }
 
     /// Whether they may decide about `waiting`.
-    pub fn may_decide(&self, waiting: &WaitingSignIn) -> Result<(), MayNot> {
+    pub fn may_decide(&self, waiting: &WaitingSignIn) -> Result<(), CannotApprove> {
         let caller = &self.identified.caller;
         may_decide(
             caller,
@@ -104,7 +105,7 @@ impl Approver {
     }
 
     /// Whether they may acknowledge `glass`. Machines see nothing.
-    pub fn may_acknowledge(&self, glass: &BrokenGlass) -> Result<(), MayNot> {
+    pub fn may_acknowledge(&self, glass: &UnacknowledgedSignIns) -> Result<(), CannotApprove> {
         let caller = &self.identified.caller;
         may_decide(caller, &self.oversight, &glass.caller, &glass.rule, false)
     }
@@ -152,8 +153,8 @@ impl Approver {
                 return Ok(written);
             }
             return match carry_out(app, written.clone()).await? {
-                CarriedOut::Given => Ok(app.sessions.waiting_named(name).await?.unwrap_or(written)),
-                CarriedOut::Waits(waiting) => Ok(*waiting),
+                GrantOutcome::Given => Ok(app.sessions.waiting_named(name).await?.unwrap_or(written)),
+                GrantOutcome::Waits(waiting) => Ok(*waiting),
             };
         }
         Err(contended())
@@ -163,7 +164,7 @@ impl Approver {
     fn gone(&self, app: &App, name: &str) -> Failure {
         let was = app.over.get(name, (app.clock)());
         match was.filter(|was| self.may_decide(was).is_ok()) {
-            Some(_) => not_open(NotOpen::Over),
+            Some(_) => not_open(RequestClosed::Over),
             None => no_such_request(),
         }
     }
@@ -178,19 +179,19 @@ impl Approver {
 }
 
 /// Gives the access that `waiting` was approved for, if the tailnet still gives it at this moment, and everyone counts who approved.
-async fn carry_out(app: &App, mut waiting: WaitingSignIn) -> Result<CarriedOut, Failure> {
+async fn carry_out(app: &App, mut waiting: WaitingSignIn) -> Result<GrantOutcome, Failure> {
     for _ in 0..TRIES {
         match check(app, waiting).await? {
             Checked::Stands(sign_in, checked) => {
                 if sign_in_checked(app, &checked, *sign_in).await? {
-                    return Ok(CarriedOut::Given);
+                    return Ok(GrantOutcome::Given);
                 }
                 waiting = again(app, &checked).await?;
                 if waiting.request.state((app.clock)()) == RequestState::Granted {
-                    return Ok(CarriedOut::Given);
+                    return Ok(GrantOutcome::Given);
                 }
             }
-            Checked::Waits(waits) => return Ok(CarriedOut::Waits(waits)),
+            Checked::Waits(waits) => return Ok(GrantOutcome::Waits(waits)),
             Checked::Other(other) => waiting = *other,
         }
     }
@@ -290,7 +291,7 @@ async fn sign_in_checked(app: &App, checked: &WaitingSignIn, sign_in: SignIn) ->
 async fn again(app: &App, waiting: &WaitingSignIn) -> Result<WaitingSignIn, Failure> {
     let there = app.sessions.waiting_named(waiting.name.as_str()).await?;
     let same = there.filter(|there| there.request.id == waiting.request.id);
-    same.ok_or_else(|| not_open(NotOpen::Over))
+    same.ok_or_else(|| not_open(RequestClosed::Over))
 }
 
 /// Has `waiting` wait no more, because of `why`.
@@ -319,7 +320,7 @@ pub async fn withdraw(
         match waiting.request.state((app.clock)()) {
             // That one has said no is for others to see until its time is over.
             RequestState::Granted | RequestState::Approved | RequestState::Denied => {
-                return Err(not_open(NotOpen::Decided));
+                return Err(not_open(RequestClosed::Decided));
             }
             RequestState::Waiting | RequestState::Expired => {}
         }
@@ -373,30 +374,30 @@ fn no_oversight() -> Failure {
     )
 }
 
-fn may_not(why: MayNot) -> Failure {
+fn may_not(why: CannotApprove) -> Failure {
     match why {
-        MayNot::Own => Failure::new(
+        CannotApprove::Own => Failure::new(
             StatusCode::FORBIDDEN,
             "this sign-in is your own, and others decide about it",
             &["ask one of those who may approve it"],
         ),
-        MayNot::Machine => Failure::new(
+        CannotApprove::Machine => Failure::new(
             StatusCode::FORBIDDEN,
             "the rule of this sign-in does not count machines",
             &["have a person decide, or set `approval.machines` in the rule"],
         ),
-        MayNot::NoOversight => no_such_request(),
+        CannotApprove::NoOversight => no_such_request(),
     }
 }
 
-fn not_open(why: NotOpen) -> Failure {
+fn not_open(why: RequestClosed) -> Failure {
     match why {
-        NotOpen::Decided => Failure::new(
+        RequestClosed::Decided => Failure::new(
             StatusCode::CONFLICT,
             "this sign-in was decided already",
             &["see `tka sessions`, or ask the caller to sign in again"],
         ),
-        NotOpen::Over => Failure::new(
+        RequestClosed::Over => Failure::new(
             StatusCode::GONE,
             "this sign-in does not wait any more",
             &["ask the caller to sign in again"],

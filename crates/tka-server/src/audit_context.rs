@@ -8,10 +8,10 @@ use axum::http::{HeaderName, Method, StatusCode};
 use tka_api::http::PREFIX;
 use tka_core::{Caller, Session, shorten};
 
-use crate::answer::{Failure, Why};
+use crate::answer::{Failure, RefusalCause};
 use crate::browser::{made_by, refuse_issuing};
 use crate::identified::Identified;
-use crate::rates::By;
+use crate::rates::Requester;
 
 /// One request, and what is found out about it on the way, for its records.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct AuditContext {
     /// The header by which it shows that a browser sent it.
     browser: Option<HeaderName>,
     pub(crate) identified: OnceLock<Arc<Identified>>,
-    pub(crate) by: OnceLock<By>,
+    pub(crate) by: OnceLock<Requester>,
     pub(crate) session: OnceLock<Session>,
     begun: OnceLock<()>,
 }
@@ -75,14 +75,14 @@ impl AuditContext {
     pub(crate) fn refused_a_session<'a>(
         &'a self,
         status: StatusCode,
-        why: Option<&'a Why>,
+        why: Option<&'a RefusalCause>,
     ) -> Option<(&'a Caller, &'a str)> {
         let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
         (refused && self.is_sign_in()).then_some((&self.identified.get()?.caller, why?.0.as_str()))
     }
 
     /// It is known who asks, and whether it is they or a page. The first to say so is believed.
-    pub fn by(&self, identified: &Arc<Identified>, by: By) {
+    pub fn by(&self, identified: &Arc<Identified>, by: Requester) {
         let _ = self.identified.set(Arc::clone(identified));
         let _ = self.by.set(by);
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use tka_api::http::Via;
+use tka_api::http::RequestedAccess;
 use tka_core::{ApplicableRules, Caller, Choice, Identity, Refusal, RuleKey, Session, SessionName};
 use tka_operator::{SessionFilter, StoredSession};
 use tokio::time::Instant;
@@ -69,7 +69,7 @@ impl Authorization {
         let now = (app.clock)();
         let usable = |stored: &StoredSession| {
             let session = &stored.session;
-            session.caller.key() == self.caller.key() && session.until() > now && self.rules.carries(&session.rule)
+            session.caller.key() == self.caller.key() && session.until() > now && self.rules.contains(&session.rule)
         };
         let named = app.sessions.of_user_named(&self.caller, name, SessionFilter::Live);
         Ok(named.await?.filter(usable))
@@ -87,7 +87,7 @@ impl Authorization {
             return Ok(());
         }
         *self = self.again(app, peer).await?;
-        if self.rules.carries(&session.rule) {
+        if self.rules.contains(&session.rule) {
             return Ok(());
         }
         Err(changed_meanwhile())
@@ -107,18 +107,23 @@ impl Authorization {
 
     /// Whether a session through the rule `key` is to be reached through the gateway. A caller that says nothing of it, as those of the original do, goes
     /// with a token.
-    pub fn goes_through_gateway(&self, app: &App, via: Option<Via>, key: &RuleKey) -> Result<bool, Failure> {
+    pub fn goes_through_gateway(
+        &self,
+        app: &App,
+        via: Option<RequestedAccess>,
+        key: &RuleKey,
+    ) -> Result<bool, Failure> {
         let has_gateway = app.has_gateway && self.rules.has_gateway(key);
         let has_tokens = self.rules.has_tokens(key);
         let role = || key.role.clone();
         match via {
             None => Ok(false),
-            Some(Via::Default) => Ok(has_gateway && (app.gateway_default || !has_tokens)),
-            Some(Via::Direct) if has_tokens => Ok(false),
-            Some(Via::Direct) => Err(Refusal::GatewayOnly { role: role() }.into()),
-            Some(Via::Gateway) if has_gateway => Ok(true),
-            Some(Via::Gateway) if app.has_gateway => Err(Refusal::DirectOnly { role: role() }.into()),
-            Some(Via::Gateway) => Err(no_gateway()),
+            Some(RequestedAccess::Default) => Ok(has_gateway && (app.gateway_default || !has_tokens)),
+            Some(RequestedAccess::Direct) if has_tokens => Ok(false),
+            Some(RequestedAccess::Direct) => Err(Refusal::GatewayOnly { role: role() }.into()),
+            Some(RequestedAccess::Gateway) if has_gateway => Ok(true),
+            Some(RequestedAccess::Gateway) if app.has_gateway => Err(Refusal::DirectOnly { role: role() }.into()),
+            Some(RequestedAccess::Gateway) => Err(no_gateway()),
         }
     }
 

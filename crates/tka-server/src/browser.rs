@@ -21,7 +21,7 @@ use axum::response::Response;
 use tka_tailnet::Status;
 
 use crate::answer::Failure;
-use crate::rates::By;
+use crate::rates::Requester;
 
 pub use made_by::made_by;
 
@@ -107,7 +107,7 @@ impl Hosts {
 }
 
 /// Refuses a request that shows to be caused by a foreign page. Of others it says whether a page may have caused it.
-pub fn guard(hosts: &Hosts, request: &Request) -> Result<By, Failure> {
+pub fn guard(hosts: &Hosts, request: &Request) -> Result<Requester, Failure> {
     check(hosts, request.method(), request.uri(), request.headers())
 }
 
@@ -141,7 +141,7 @@ pub async fn secured(request: Request, next: Next) -> Response {
     response
 }
 
-fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<By, Failure> {
+fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Requester, Failure> {
     check_origin(hosts, uri, headers)?;
     let content_types = headers.get_all(CONTENT_TYPE).iter();
     let content_types = content_types.map(|value| value.to_str().unwrap_or_default());
@@ -163,8 +163,8 @@ fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
             "a browser does not say which page this request is from",
             &["use `tka`, or a browser that sends `Origin` with every POST"],
         )),
-        Some(_) if !is_own_page => Ok(By::Page),
-        _ => Ok(By::Caller),
+        Some(_) if !is_own_page => Ok(Requester::Page),
+        _ => Ok(Requester::Caller),
     }
 }
 
@@ -330,11 +330,11 @@ mod tests {
         let uri = Uri::from_static("/");
         let by = |headers: &[(&str, &str)]| check(&hosts(), &Method::GET, &uri, &map(headers)).unwrap();
         let browser = [("host", "tka"), ("accept-language", "en")];
-        assert_eq!(by(&browser), By::Page);
+        assert_eq!(by(&browser), Requester::Page);
         for own in [("referer", "http://tka/swagger/"), ("sec-fetch-site", "same-origin")] {
-            assert_eq!(by(&[&browser[..], &[own]].concat()), By::Caller, "{own:?}");
+            assert_eq!(by(&[&browser[..], &[own]].concat()), Requester::Caller, "{own:?}");
         }
-        assert_eq!(by(&[("host", "tka"), ("user-agent", "curl/8.5.0")]), By::Caller);
+        assert_eq!(by(&[("host", "tka"), ("user-agent", "curl/8.5.0")]), Requester::Caller);
     }
 
     #[test]

@@ -86,7 +86,7 @@ pub struct Certificate {
 
 /// How the certificate that is served stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Standing {
+pub struct CertificateState {
     /// When its time is over.
     pub ends: Timestamp,
     /// What is wrong, although it is served.
@@ -213,7 +213,7 @@ fn tls(chain: &[CertificateDer<'static>], key: PrivateKeyDer<'static>) -> Result
 
 // === impl Standing ===
 
-impl Standing {
+impl CertificateState {
     /// Whether clients accept it at `now`, and what is wrong all the same.
     pub fn check(&self, now: Timestamp) -> Result<Option<String>, String> {
         if now < self.ends {
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn trouble_is_a_note_until_the_end() {
-        let standing = |trouble: Option<&str>| Standing {
+        let standing = |trouble: Option<&str>| CertificateState {
             ends: at(10),
             trouble: trouble.map(Into::into),
         };

@@ -7,7 +7,7 @@ use thiserror::Error;
 use tka_operator::error::with_causes;
 
 use crate::cluster::{ClusterError, settled};
-use crate::config::{ConfigError, Loaded, Place, Problem, Problems, Source};
+use crate::config::{ConfigError, Loaded, Location, Problem, Problems, Source};
 
 /// More than any configuration has, in bytes: Kubernetes takes no larger ConfigMap.
 const LONGEST: u64 = 1024 * 1024;
@@ -83,14 +83,14 @@ fn check(source: &Source, name: &str, bytes: Vec<u8>) -> Result<String, CheckErr
 
 fn line(loaded: &Loaded, key: &str) -> Option<u64> {
     match loaded.places.get(key) {
-        Some(Place::File { line, .. }) => *line,
+        Some(Location::File { line, .. }) => *line,
         _ => None,
     }
 }
 
 fn wrong(name: &str, line: Option<u64>, key: &str, why: String) -> CheckError {
     let (name, key) = (name.to_owned(), key.to_owned());
-    let place = Place::File { name, line };
+    let place = Location::File { name, line };
     CheckError::Wrong(Problems(vec![Problem { place, key, why }]))
 }
 

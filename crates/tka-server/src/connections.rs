@@ -12,11 +12,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower_http::add_extension::AddExtension;
 
 use crate::idle_timeout::IdleTimeout;
-use crate::write_timeout::{Carried, UnreadLimit, WriteTimeout};
+use crate::write_timeout::{StreamGuard, WriteTimeout, WriteTimeoutLimit};
 
 /// Accepts connections while there are not too many; one more is closed without a word.
 #[derive(Clone, Debug)]
-pub(crate) struct Limited {
+pub(crate) struct ConnectionLimit {
     places: Arc<Semaphore>,
     /// How long an answer may go unread.
     unread: Duration,
@@ -26,25 +26,25 @@ pub(crate) struct Limited {
 
 /// A connection's place, given back when it and all that is done for it has ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct ConnectionPermit {
     _permit: Arc<OwnedSemaphorePermit>,
-    limit: UnreadLimit,
+    limit: WriteTimeoutLimit,
 }
 
 // === impl Limited ===
 
-impl Limited {
+impl ConnectionLimit {
     pub(crate) fn new(limit: NonZeroU32, unread: Duration, idle: Duration) -> Self {
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
         let places = Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS)));
         Self { places, unread, idle }
     }
 
-    fn place(&self) -> io::Result<Place> {
+    fn place(&self) -> io::Result<ConnectionPermit> {
         let permit = Arc::clone(&self.places).try_acquire_owned();
-        let place = |permit| Place {
+        let place = |permit| ConnectionPermit {
             _permit: Arc::new(permit),
-            limit: UnreadLimit::new(self.unread),
+            limit: WriteTimeoutLimit::new(self.unread),
         };
         permit.map(place).map_err(|_| {
             tracing::warn!("connection rejected: server.maxConnections reached");
@@ -55,16 +55,16 @@ impl Limited {
 
 // === impl Place ===
 
-impl Place {
+impl ConnectionPermit {
     /// This connection carries a stream for as long as what is returned lives: its client may be slow or silent, and must not leave an answer unread for `limit`.
-    pub(crate) fn carries_stream(&self, limit: Duration) -> Carried {
+    pub(crate) fn carries_stream(&self, limit: Duration) -> StreamGuard {
         self.limit.stream(limit)
     }
 }
 
-impl<S> Accept<TcpStream, S> for Limited {
+impl<S> Accept<TcpStream, S> for ConnectionLimit {
     type Stream = WriteTimeout<IdleTimeout<TcpStream>>;
-    type Service = AddExtension<S, Place>;
+    type Service = AddExtension<S, ConnectionPermit>;
     type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn place_is_given_back_with_its_connection() {
-        let limited = Limited::new(NonZeroU32::new(2).unwrap(), Duration::ZERO, Duration::MAX);
+        let limited = ConnectionLimit::new(NonZeroU32::new(2).unwrap(), Duration::ZERO, Duration::MAX);
         let (first, _second) = (limited.place().unwrap(), limited.place().unwrap());
         assert!(limited.place().is_err());
         let of_a_request = first.clone();

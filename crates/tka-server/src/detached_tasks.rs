@@ -15,7 +15,7 @@ pub struct DetachedTasks(TaskTracker);
 
 impl DetachedTasks {
     /// Does `work` to its end.
-    pub async fn to_the_end<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+    pub async fn run_to_completion<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         match self.0.spawn(work.in_current_span()).await {
             Ok(done) => done,
             Err(error) => match error.try_into_panic() {
@@ -48,7 +48,7 @@ mod tests {
     async fn work_outlives_its_caller_and_is_waited_for() {
         let work = DetachedTasks::default();
         let (finish, finished) = oneshot::channel::<()>();
-        let caller = work.to_the_end(finished);
+        let caller = work.run_to_completion(finished);
         assert!(caller.now_or_never().is_none());
         assert!(!work.done(Duration::from_secs(1)).await);
         finish.send(()).unwrap();

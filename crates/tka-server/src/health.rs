@@ -22,7 +22,7 @@ use tokio::time::Instant;
 
 use crate::audit::Audit;
 use crate::browser::secured;
-use crate::certificate::Standing;
+use crate::certificate::CertificateState;
 use crate::kubernetes::Cluster;
 use crate::metrics::Exposition;
 use crate::notifications::Notifier;
@@ -38,7 +38,7 @@ pub struct Health {
     /// Whether the tailnet is served, or why not yet.
     pub serving: watch::Receiver<Serving>,
     /// How the certificate stands that it is served with, if it is.
-    pub certificate: watch::Receiver<Option<Standing>>,
+    pub certificate: watch::Receiver<Option<CertificateState>>,
     /// Which Kubernetes it is, once that is known.
     pub cluster: watch::Receiver<Option<Cluster>>,
     /// Tells the time.
@@ -187,7 +187,7 @@ mod tests {
         let sessions = WatchStanding {
             synced: watch::channel(serving).1,
             failure: watch::channel(None).1,
-            heard: watch::channel(Instant::now()).1,
+            watch_activity: watch::channel(Instant::now()).1,
         };
         let missing = serving.then(|| "this cluster has no ClusterRole a".to_owned());
         let (_sender, missing_roles) = watch::channel(missing);

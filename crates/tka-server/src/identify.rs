@@ -17,7 +17,7 @@ use crate::audit_context::AuditContext;
 use crate::browser::guard;
 use crate::identified::Identified;
 use crate::metrics::WhoIsOutcome;
-use crate::rates::By;
+use crate::rates::Requester;
 
 /// Headers that tailscaled sets on what came from the public internet
 /// (`Tailscale-Funnel-Request`, <https://tailscale.com/kb/1223/funnel>, and those of an ingress node's connection).
@@ -40,7 +40,7 @@ pub async fn identify(
             let hosts = app.node.borrow().hosts.and(&app.allowed_hosts);
             let guarded = guard(&hosts, &request);
             // What a foreign page sends must not use up what the caller may send.
-            let by = *guarded.as_ref().unwrap_or(&By::Page);
+            let by = *guarded.as_ref().unwrap_or(&Requester::Page);
             if let Some(context) = request.extensions().get::<Arc<AuditContext>>() {
                 context.by(&identified, by);
             }

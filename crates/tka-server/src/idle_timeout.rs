@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use crate::write_timeout::UnreadLimit;
+use crate::write_timeout::WriteTimeoutLimit;
 
 /// A connection that breaks when nothing was received or sent for a time. Every answer must come in less than that time.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) struct IdleTimeout<S> {
     stream: S,
     limit: Duration,
     /// Whether a stream is carried, which may be silent.
-    streams: UnreadLimit,
+    streams: WriteTimeoutLimit,
     last: Instant,
     end: Option<Pin<Box<Sleep>>>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct IdleTimeout<S> {
 // === impl IdleTimeout ===
 
 impl<S> IdleTimeout<S> {
-    pub(crate) fn new(stream: S, limit: Duration, streams: UnreadLimit) -> Self {
+    pub(crate) fn new(stream: S, limit: Duration, streams: WriteTimeoutLimit) -> Self {
         Self {
             stream,
             limit,
@@ -107,7 +107,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn silent_connection_breaks_in_time() {
         let (ours, _theirs) = duplex(16);
-        let mut ours = IdleTimeout::new(ours, LIMIT, UnreadLimit::new(LIMIT));
+        let mut ours = IdleTimeout::new(ours, LIMIT, WriteTimeoutLimit::new(LIMIT));
         let began = Instant::now();
         let error = ours.read_u8().await.unwrap_err();
         assert_eq!((error.kind(), began.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
@@ -116,7 +116,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_is_received_or_sent_keeps_it() {
         let (ours, mut theirs) = duplex(16);
-        let (mut reader, mut writer) = split(IdleTimeout::new(ours, LIMIT, UnreadLimit::new(LIMIT)));
+        let (mut reader, mut writer) = split(IdleTimeout::new(ours, LIMIT, WriteTimeoutLimit::new(LIMIT)));
         let began = Instant::now();
         let reading = tokio::spawn(async move {
             reader.read_u8().await.unwrap();
@@ -134,7 +134,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn stream_may_be_silent_while_it_is_carried() {
         let (ours, _theirs) = duplex(16);
-        let streams = UnreadLimit::new(LIMIT);
+        let streams = WriteTimeoutLimit::new(LIMIT);
         let carried = streams.stream(LIMIT);
         let mut ours = IdleTimeout::new(ours, LIMIT, streams);
         let began = Instant::now();

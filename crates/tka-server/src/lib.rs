@@ -50,11 +50,11 @@ use tka_operator::{Clock, Sessions, WatchedSessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
-use crate::approvals::RecentlyOver;
+use crate::approvals::RecentRequests;
 use crate::audit::Audit;
 use crate::cluster::ClusterSource;
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::Library;
+use crate::gateway::RecordingArchive;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::rates::Rates;
@@ -88,7 +88,7 @@ pub struct App {
     /// Whether sign-ins go through the gateway unless the caller or the rule chooses.
     pub gateway_default: bool,
     /// Where recordings are read, if this server keeps any.
-    pub library: Option<Arc<Library>>,
+    pub library: Option<Arc<RecordingArchive>>,
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.
@@ -108,7 +108,7 @@ pub struct App {
     /// What goes on when its caller hangs up.
     pub work: DetachedTasks,
     /// Which sign-ins waited for approval a moment ago.
-    pub over: Arc<RecentlyOver>,
+    pub over: Arc<RecentRequests>,
     /// What the cluster said of rules a moment ago.
     pub rule_checks: Arc<RuleChecks>,
     /// What callers have sent.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificate::CertificateError;
 use crate::config;
-use crate::connections::Limited;
+use crate::connections::ConnectionLimit;
 
 /// The port on which the server speaks HTTPS.
 pub const HTTPS: u16 = 443;
@@ -96,7 +96,7 @@ pub async fn serve(
     });
     // An answer that is being made keeps the connection busy for no longer than this.
     let busy = limits.read_timeout.duration() + grace;
-    let limited = Limited::new(limits.max_connections, grace, limits.idle_timeout.duration().max(busy));
+    let limited = ConnectionLimit::new(limits.max_connections, grace, limits.idle_timeout.duration().max(busy));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     // hyper counts the time an idle connection waits for its next request as time to read that request's head.
     let head = limits.read_header_timeout.min(limits.idle_timeout).duration();

@@ -9,17 +9,17 @@ use tka_operator::{Clock, DeviceQuotas, SessionLimits, Sessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
-use crate::approvals::RecentlyOver;
+use crate::approvals::RecentRequests;
 use crate::audit::Audit;
 use crate::cluster::{ClusterError, ClusterSource};
 use crate::config::{Config, RateLimit};
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::{Gateway, Library};
+use crate::gateway::{Gateway, RecordingArchive};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::notifications::Notifier;
 use crate::rates::Rates;
-use crate::reauthorize::{Contact, Standards};
+use crate::reauthorize::{Contact, Requirements};
 use crate::rule_checks::RuleChecks;
 use crate::{App, KubeconfigNames, http};
 
@@ -31,7 +31,7 @@ pub(crate) struct Parts {
     /// Carries the cluster's API, where that is wanted.
     pub(crate) gateway: Option<Arc<Gateway>>,
     /// Where recordings are read.
-    pub(crate) library: Option<Arc<Library>>,
+    pub(crate) library: Option<Arc<RecordingArchive>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) audit: Audit,
     /// Tells webhooks of what is recorded.
@@ -41,7 +41,7 @@ pub(crate) struct Parts {
     pub(crate) work: DetachedTasks,
     pub(crate) node: watch::Receiver<Node>,
     /// Which sign-ins waited for approval a moment ago.
-    pub(crate) over: Arc<RecentlyOver>,
+    pub(crate) over: Arc<RecentRequests>,
     /// What the cluster said of rules a moment ago.
     pub(crate) rule_checks: Arc<RuleChecks>,
     /// Reads the ConfigMap of the cluster.
@@ -58,7 +58,7 @@ pub(crate) struct Live {
     /// What handling one needs.
     apps: watch::Sender<Option<Arc<App>>>,
     /// By what sessions are checked.
-    standards: watch::Sender<Standards>,
+    standards: watch::Sender<Requirements>,
 }
 
 // === impl Live ===
@@ -90,7 +90,7 @@ impl Live {
     }
 
     /// By what sessions are to be checked.
-    pub(crate) fn standards(&self) -> watch::Receiver<Standards> {
+    pub(crate) fn standards(&self) -> watch::Receiver<Requirements> {
         self.standards.subscribe()
     }
 
@@ -169,8 +169,8 @@ pub(crate) fn session_limits(config: &Config) -> SessionLimits {
     }
 }
 
-fn standards(config: &Config) -> Standards {
-    Standards {
+fn standards(config: &Config) -> Requirements {
+    Requirements {
         machines: config.operator.machines,
         max_unverified: config.tailscale.max_unverified.duration(),
     }

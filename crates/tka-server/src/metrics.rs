@@ -25,7 +25,7 @@ use tka_core::{Refusal, Revocation};
 use tka_operator::{ApprovalDecision, EndReason, Leadership, WatchedSessions};
 
 pub use self::exposition::Exposition;
-pub use self::gateway::{GatewayMetrics, UnderWay};
+pub use self::gateway::{GatewayMetrics, InFlightRequest};
 pub use self::labels::method_label;
 use self::labels::{OTHER, code_label};
 pub use self::notifications::{NotificationMetrics, WebhookMetrics};
@@ -84,7 +84,7 @@ pub enum WhoIsOutcome {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct Decided {
+struct ApprovalLabels {
     outcome: ApprovalOutcome,
 }
 
@@ -112,7 +112,7 @@ pub struct Metrics {
     refusals: Family<Reason, Counter>,
     ends: Family<Reason, Counter>,
     revocations: Family<Reason, Counter>,
-    approvals: Family<Decided, Counter>,
+    approvals: Family<ApprovalLabels, Counter>,
     whois: HistogramFamily<WhoIs>,
     requests: HistogramFamily<Answered>,
     roles: Roles,
@@ -178,14 +178,14 @@ fn reloads() -> Family<Reload, Counter> {
     family
 }
 
-fn decisions() -> Family<Decided, Counter> {
+fn decisions() -> Family<ApprovalLabels, Counter> {
     let family = Family::default();
     for outcome in [
         ApprovalOutcome::requested,
         ApprovalOutcome::approved,
         ApprovalOutcome::denied,
     ] {
-        drop(family.get_or_create(&Decided { outcome }));
+        drop(family.get_or_create(&ApprovalLabels { outcome }));
     }
     family
 }
@@ -366,7 +366,7 @@ impl Metrics {
     /// Counts a sign-in that waits for others.
     pub fn approval_requested(&self) {
         let outcome = ApprovalOutcome::requested;
-        self.approvals.get_or_create(&Decided { outcome }).inc();
+        self.approvals.get_or_create(&ApprovalLabels { outcome }).inc();
     }
 
     /// Counts what one of them decided.
@@ -375,7 +375,7 @@ impl Metrics {
             ApprovalDecision::Approve => ApprovalOutcome::approved,
             ApprovalDecision::Deny => ApprovalOutcome::denied,
         };
-        self.approvals.get_or_create(&Decided { outcome }).inc();
+        self.approvals.get_or_create(&ApprovalLabels { outcome }).inc();
     }
 
     /// Counts a WhoIs that took so long.

@@ -29,9 +29,9 @@ pub trait OversightOf: Sized {
 
 /// To see recordings.
 #[derive(Debug)]
-pub struct OfRecordings;
+pub struct ViewRecordings;
 
-impl OversightOf for OfRecordings {
+impl OversightOf for ViewRecordings {
     fn given(oversight: &Oversight) -> Option<Self> {
         oversight.recordings.then_some(Self)
     }
@@ -39,9 +39,9 @@ impl OversightOf for OfRecordings {
 
 /// To see audit records.
 #[derive(Debug)]
-pub struct OfRecords;
+pub struct ViewAudit;
 
-impl OversightOf for OfRecords {
+impl OversightOf for ViewAudit {
     fn given(oversight: &Oversight) -> Option<Self> {
         oversight.audit.then_some(Self)
     }

@@ -30,7 +30,7 @@ type Count<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clo
 
 /// Who made a caller's device send a request. A page that storms must not use up what the caller has.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum By {
+pub enum Requester {
     /// The caller, as far as can be told.
     Caller,
     /// A page in their browser that is of another site, or may be.
@@ -79,12 +79,12 @@ impl<C: Clock + Clone> Rates<C> {
     }
 
     /// Counts a request of `caller`, on the device that they send it from.
-    pub fn count(&self, caller: &Caller, by: By) -> Result<(), TooMany> {
+    pub fn count(&self, caller: &Caller, by: Requester) -> Result<(), TooMany> {
         if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             self.forget();
         }
         let mut key = caller.key().as_str().to_owned();
-        if by == By::Page {
+        if by == Requester::Page {
             key.push_str(" page");
         }
         self.requests.check_key(&key).map_err(|until| TooMany {
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn burst_is_let_in_and_what_follows_at_the_rate() {
         let (rates, clock) = rates();
-        let count = || rates.count(&caller("n1"), By::Caller);
+        let count = || rates.count(&caller("n1"), Requester::Caller);
         assert_eq!([count(), count(), count()], [Ok(()); 3]);
         assert_eq!(count().unwrap_err().retry_after, 1);
         clock.advance(Duration::from_millis(500));
@@ -156,16 +156,16 @@ mod tests {
     #[test]
     fn one_callers_storm_is_not_anothers() {
         let (rates, _) = rates();
-        while rates.count(&caller("n1"), By::Caller).is_ok() {}
-        assert_eq!(rates.count(&caller("n2"), By::Caller), Ok(()));
+        while rates.count(&caller("n1"), Requester::Caller).is_ok() {}
+        assert_eq!(rates.count(&caller("n2"), Requester::Caller), Ok(()));
     }
 
     #[test]
     fn pages_storm_is_not_the_callers() {
         let (rates, _) = rates();
-        let served = (0..9).filter(|_| rates.count(&caller("n"), By::Page).is_ok());
+        let served = (0..9).filter(|_| rates.count(&caller("n"), Requester::Page).is_ok());
         assert_eq!(served.count(), 3);
-        assert!(rates.count(&caller("n"), By::Caller).is_ok());
+        assert!(rates.count(&caller("n"), Requester::Caller).is_ok());
     }
 
     #[test]
@@ -186,7 +186,7 @@ mod tests {
     fn callers_are_forgotten_after_a_while() {
         let (rates, clock) = rates();
         for device in 0..5000 {
-            rates.count(&caller(&device.to_string()), By::Caller).unwrap();
+            rates.count(&caller(&device.to_string()), Requester::Caller).unwrap();
             clock.advance(Duration::from_millis(100));
         }
         let known = rates.requests.len();

@@ -28,7 +28,7 @@ use crate::identified::Identified;
 use crate::metrics::Metrics;
 use last_verified::LastVerified;
 use retry_backoff::RetryBackoff;
-use schedule::{Round, rounds};
+use schedule::{PeriodicCheck, rounds};
 
 /// How long a changed policy may go unnoticed of which tailscaled tells nothing.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -46,7 +46,7 @@ pub struct Reauthorization {
     /// The capability whose values are rules.
     pub cap_name: String,
     /// By what sessions are checked; it may change.
-    pub standards: watch::Receiver<Standards>,
+    pub standards: watch::Receiver<Requirements>,
     /// The sessions, to end them.
     pub sessions: Arc<Sessions>,
     /// The sessions, as the reconcile loop sees them.
@@ -65,7 +65,7 @@ pub struct Reauthorization {
 
 /// By what sessions are checked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Standards {
+pub struct Requirements {
     /// Whether tagged nodes may have sessions.
     pub machines: bool,
     /// How long a session may go on that cannot be verified.
@@ -76,7 +76,7 @@ pub struct Standards {
 struct Checks {
     with: Reauthorization,
     /// Those of this round.
-    standards: Standards,
+    standards: Requirements,
     last_verified: LastVerified,
     retry_backoff: RetryBackoff,
     /// Where each device was last found. WhoIs says whether it still is there, so that all peers need only be asked for, an
@@ -176,7 +176,7 @@ async fn heed(mut notifications: Notifications, contact: &Contact, wake: &Notify
 
 // === impl Checks ===
 
-impl Round for Checks {
+impl PeriodicCheck for Checks {
     async fn round(&mut self) -> Instant {
         let started = Instant::now();
         self.standards = *self.with.standards.borrow();

@@ -6,7 +6,7 @@ use tka_operator::error::with_causes;
 use tokio::signal::unix::Signal;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Change, Config, ConfigError, Loaded, Place, Source};
+use crate::config::{self, Change, Config, ConfigError, Loaded, Location, Source};
 use crate::file_watch::FileWatch;
 use crate::metrics::Metrics;
 
@@ -29,7 +29,7 @@ pub(crate) struct Reload {
 
 /// Why a configuration that was read again changes nothing.
 #[derive(Debug, thiserror::Error)]
-enum NotTaken {
+enum ReloadError {
     /// It cannot be read, or is wrong.
     #[error(transparent)]
     Bad(#[from] ConfigError),
@@ -103,15 +103,15 @@ impl Reload {
         }
     }
 
-    fn take(&mut self, file: Option<PathBuf>, bytes: Vec<u8>) -> Result<Change, NotTaken> {
+    fn take(&mut self, file: Option<PathBuf>, bytes: Vec<u8>) -> Result<Change, ReloadError> {
         let loaded = self.source.settle(file, bytes, |name| std::env::var(name).ok())?;
         let from_file = has_settings(&loaded);
         if self.from_file && !from_file {
-            return Err(NotTaken::Empty);
+            return Err(ReloadError::Empty);
         }
         let change = config::merge(&self.running, &loaded.config)?;
         if !change.changed.is_empty() {
-            (self.apply)(&change.config).map_err(NotTaken::Apply)?;
+            (self.apply)(&change.config).map_err(ReloadError::Apply)?;
         }
         self.running = change.config.clone();
         self.from_file = from_file;
@@ -137,7 +137,10 @@ async fn file_changed(watch: Option<&mut FileWatch>) {
 
 /// Whether a file says anything of the configuration.
 fn has_settings(loaded: &Loaded) -> bool {
-    loaded.places.values().any(|place| matches!(place, Place::File { .. }))
+    loaded
+        .places
+        .values()
+        .any(|place| matches!(place, Location::File { .. }))
 }
 
 #[cfg(test)]

@@ -23,11 +23,11 @@ use crate::approvals::Worker;
 use crate::approvals::emergency::Reminder;
 use crate::audit::{Audit, AuditError};
 use crate::background::{Background, check_roles, sweep};
-use crate::certificate::Standing;
+use crate::certificate::CertificateState;
 use crate::cluster::ClusterError;
 use crate::config::{self, Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::{self, Gateway, GatewayError, Library, Streams};
+use crate::gateway::{self, Gateway, GatewayError, RecordingArchive, Streams};
 use crate::health;
 use crate::health::Health;
 use crate::kubernetes::watch_version;
@@ -36,7 +36,7 @@ use crate::live::{Live, Parts, session_limits};
 use crate::metrics::Metrics;
 use crate::node::{Node, Served};
 use crate::notifications;
-use crate::reauthorize::{Contact, Reauthorization, Standards};
+use crate::reauthorize::{Contact, Reauthorization, Requirements};
 use crate::reload::Reload;
 use crate::serving::{Files, Serving, Source as Certificates, TailnetServer};
 use crate::telemetry::{self, TelemetryError, inject_trace};
@@ -221,8 +221,8 @@ fn served(config: &Config, parts: &Parts) -> (Served, Certificates) {
 }
 
 /// The recordings that are kept, for those who may see them.
-fn library(config: &Config) -> Result<Option<Arc<Library>>, RunError> {
-    let library = Library::open(&config.gateway).map_err(GatewayError::from)?;
+fn library(config: &Config) -> Result<Option<Arc<RecordingArchive>>, RunError> {
+    let library = RecordingArchive::open(&config.gateway).map_err(GatewayError::from)?;
     Ok(library.map(Arc::new))
 }
 
@@ -237,13 +237,13 @@ struct Channels {
     /// What tailscaled last said of the node.
     status: watch::Sender<Option<Status>>,
     /// By what sessions are checked.
-    standards: watch::Receiver<Standards>,
+    standards: watch::Receiver<Requirements>,
     /// What handling a request needs.
     apps: watch::Receiver<Option<Arc<App>>>,
     /// Whether the tailnet is served.
     serving: watch::Receiver<Serving>,
     /// How its certificate stands.
-    certificate: watch::Receiver<Option<Standing>>,
+    certificate: watch::Receiver<Option<CertificateState>>,
     /// When the streams of the gateway have ended.
     drained: CancellationToken,
 }
@@ -413,7 +413,7 @@ fn gateway(
     let all = carried_at_most(settings);
     let streams = Streams::new(
         reconcile.watched(),
-        &clients.heard,
+        &clients.watch_activity,
         Arc::clone(clock),
         limit,
         all,

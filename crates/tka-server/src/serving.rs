@@ -22,7 +22,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::certificate::Standing;
+use crate::certificate::CertificateState;
 use crate::config;
 use crate::listen::{ListenError, addresses, bind, serve};
 use crate::node::{Node, Served};
@@ -53,14 +53,14 @@ pub struct TailnetServer {
     /// Where to say whether it is served.
     pub serving: watch::Sender<Serving>,
     /// Where to say how the certificate stands.
-    pub standing: watch::Sender<Option<Standing>>,
+    pub standing: watch::Sender<Option<CertificateState>>,
     /// Tells the time.
     pub clock: Clock,
 }
 
 /// What a status of the node asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Wanted {
+struct DesiredState {
     node: Node,
     addresses: BTreeSet<SocketAddr>,
     /// What the node is called.
@@ -71,7 +71,7 @@ struct Wanted {
 
 /// What is served at the moment.
 struct Running {
-    with: What,
+    with: ServingContext,
     certificates: Certificates,
     listeners: BTreeMap<SocketAddr, Listener>,
     servers: JoinSet<io::Result<()>>,
@@ -81,7 +81,7 @@ struct Running {
 }
 
 /// What is served, and where to say so.
-struct What {
+struct ServingContext {
     served: Served,
     router: Router,
     limits: config::Server,
@@ -96,8 +96,8 @@ struct Listener {
 
 /// What is to be done and when.
 #[derive(Debug, Default)]
-struct Plan {
-    wanted: Option<Wanted>,
+struct NextAttempt {
+    wanted: Option<DesiredState>,
     failures: u32,
     /// When to try, if there is anything to do.
     due: Option<Instant>,
@@ -109,7 +109,7 @@ impl TailnetServer {
     /// Serves the node that `said` is about, until `stop`. Then answers that are being made come to their end.
     pub async fn run(self, mut said: watch::Receiver<Option<Status>>, stop: CancellationToken) {
         let mut running = Running {
-            with: What {
+            with: ServingContext {
                 served: self.served,
                 router: self.router,
                 limits: self.limits,
@@ -122,7 +122,7 @@ impl TailnetServer {
             had: [false; 2],
             stop: stop.clone(),
         };
-        let mut plan = Plan::default();
+        let mut plan = NextAttempt::default();
         while !stop.is_cancelled() {
             let wanted = said
                 .borrow_and_update()
@@ -167,9 +167,9 @@ async fn changed(said: &mut watch::Receiver<Option<Status>>) {
 
 // === impl Plan ===
 
-impl Plan {
+impl NextAttempt {
     /// Another thing wanted is begun at once. A node that is not on the tailnet wants nothing new, and what there is stays.
-    fn take(&mut self, wanted: Option<Wanted>, now: Instant) {
+    fn take(&mut self, wanted: Option<DesiredState>, now: Instant) {
         if wanted.is_some() && wanted != self.wanted {
             *self = Self {
                 wanted,
@@ -180,7 +180,7 @@ impl Plan {
     }
 
     /// What is to be tried now.
-    fn now(&self, now: Instant) -> Option<Wanted> {
+    fn now(&self, now: Instant) -> Option<DesiredState> {
         self.wanted.clone().filter(|_| self.due.is_some_and(|due| due <= now))
     }
 
@@ -213,10 +213,10 @@ impl Plan {
 
 impl Running {
     /// What `status` asks for; nothing unless the node is on the tailnet.
-    fn wanted(&self, status: &Status) -> Option<Wanted> {
+    fn wanted(&self, status: &Status) -> Option<DesiredState> {
         let served = &self.with.served;
         status.require_running().ok()?;
-        Some(Wanted {
+        Some(DesiredState {
             node: Node::new(status, served),
             addresses: addresses(status, served.port).into_iter().collect(),
             name: status
@@ -229,7 +229,7 @@ impl Running {
     }
 
     /// Makes what is served what is `wanted`. What cannot be had is missing then, and all else is there.
-    async fn follow(&mut self, wanted: &Wanted) -> Result<(), ListenError> {
+    async fn follow(&mut self, wanted: &DesiredState) -> Result<(), ListenError> {
         self.with.serving.send_if_modified(|serving| {
             let was_served = serving.is_ok();
             if was_served {
@@ -300,7 +300,7 @@ impl Running {
         Ok(())
     }
 
-    fn tell(&self, wanted: &Wanted, tried: Result<(), (ListenError, Duration)>) {
+    fn tell(&self, wanted: &DesiredState, tried: Result<(), (ListenError, Duration)>) {
         match tried {
             Ok(()) => {
                 let (url, addresses) = (&wanted.node.url, self.listeners.keys());

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use futures::FutureExt;
-use tka_api::http::Via;
+use tka_api::http::RequestedAccess;
 use tka_core::{Approval, Refusal, Request, Session, approver};
-use tka_operator::{ApprovalRequest, Ask, Asked, Attempt, Error, NotRecorded, Part, Records, SignIn, SignedIn, Waiter};
+use tka_operator::{
+    ApprovalRequest, Attempt, Error, NewRequest, NotRecorded, Part, Records, RequestOutcome, SignIn, SignedIn, Waiter,
+};
 use uuid::Uuid;
 
 use crate::App;
@@ -22,7 +24,7 @@ pub struct AnswerOptions {
     /// Whether a credential comes with the answer, where the rule lets one be had.
     pub credential: bool,
     /// How the session reaches the cluster; None leaves it to the rule and the server.
-    pub via: Option<Via>,
+    pub via: Option<RequestedAccess>,
 }
 
 /// A request to sign in.
@@ -32,20 +34,20 @@ pub struct SignInRequest<'a> {
     authorization: Authorization,
     request: Request,
     options: AnswerOptions,
-    decided: Decided,
+    decided: AuthorizedSignIn,
 }
 
 /// What the rules give.
-struct Decided {
+struct AuthorizedSignIn {
     sign_in: SignIn,
     /// What others are asked first, where the rule wants that.
-    ask: Option<Question>,
+    ask: Option<ApprovalNeeded>,
     /// Whether others are alarmed.
     break_glass: bool,
 }
 
 /// What others are asked.
-struct Question {
+struct ApprovalNeeded {
     digest: String,
     approval: Approval,
 }
@@ -104,7 +106,7 @@ impl<'a> SignInRequest<'a> {
     }
 
     /// Has it wait for others, or joins what waits for just the same. Returns the authorization that this rests on.
-    pub async fn ask(mut self) -> Result<(Authorization, Asked), Failure> {
+    pub async fn ask(mut self) -> Result<(Authorization, RequestOutcome), Failure> {
         self.reauthorize_if_stale().await?;
         let question = self.decided.ask.as_ref().ok_or_else(changed_meanwhile)?;
         let (app, context, session) = (self.app, self.context, &self.decided.sign_in.session);
@@ -113,7 +115,7 @@ impl<'a> SignInRequest<'a> {
             let recorded = async move { app.audit.approval_requested(context, session, &request).await };
             recorded.map(|result| result.map_err(NotRecorded::from)).boxed()
         };
-        let ask = Ask {
+        let ask = NewRequest {
             session,
             digest: &question.digest,
             approval: &question.approval,
@@ -121,8 +123,8 @@ impl<'a> SignInRequest<'a> {
             is_told: app.rates.may_tell(&session.caller),
         };
         let id = Uuid::new_v4().to_string();
-        let asked = app.sessions.ask_for_approval(&ask, &id).await?;
-        if matches!(asked, Asked::Waits { is_new: true, .. }) {
+        let asked = app.sessions.request_approval(&ask, &id).await?;
+        if matches!(asked, RequestOutcome::Waits { is_new: true, .. }) {
             app.metrics.approval_requested();
         }
         Ok((self.authorization, asked))
@@ -275,7 +277,7 @@ fn decide(
     authorization: &Authorization,
     request: &Request,
     options: AnswerOptions,
-) -> Result<Decided, Failure> {
+) -> Result<AuthorizedSignIn, Failure> {
     let span = tracing::info_span!("decision", tka.outcome = "granted").entered();
     let decided = apply_rules(app, authorization, request, options);
     if let Err(failure) = &decided {
@@ -298,7 +300,7 @@ fn apply_rules(
     authorization: &Authorization,
     request: &Request,
     options: AnswerOptions,
-) -> Result<Decided, Failure> {
+) -> Result<AuthorizedSignIn, Failure> {
     let rule = authorization.rules.choose(&request.choice)?;
     // A session that no way leads to gives nothing. Where the policy has the rule twice, both must allow a way.
     let key = rule.key();
@@ -320,7 +322,7 @@ fn apply_rules(
         if !app.has_gateway {
             return Err(nothing_to_elevate());
         }
-        Some(Via::Gateway)
+        Some(RequestedAccess::Gateway)
     } else {
         options.via
     };
@@ -332,7 +334,7 @@ fn apply_rules(
         return Err(Refusal::ReasonRequired { role: given }.into());
     }
     let session = Session::new(authorization.caller.clone(), rule, request, app.limits, (app.clock)())?;
-    let ask = authorization.rules.approval(&key).map(|approval| Question {
+    let ask = authorization.rules.approval(&key).map(|approval| ApprovalNeeded {
         digest: approver::digest(&session, rule, &approval),
         approval,
     });
@@ -342,7 +344,7 @@ fn apply_rules(
         credential: options.credential && has_token,
         approved: None,
     };
-    Ok(Decided {
+    Ok(AuthorizedSignIn {
         sign_in,
         ask,
         break_glass,

@@ -15,14 +15,14 @@ use tokio::time::{Sleep, sleep};
 #[derive(Debug)]
 pub(crate) struct WriteTimeout<S> {
     stream: S,
-    limit: UnreadLimit,
+    limit: WriteTimeoutLimit,
     /// The end of the time, while something is to be sent.
     end: Option<Pin<Box<Sleep>>>,
 }
 
 /// For how long what is to be sent on a connection may go unread. Clones are the same.
 #[derive(Clone, Debug)]
-pub(crate) struct UnreadLimit(Arc<Limit>);
+pub(crate) struct WriteTimeoutLimit(Arc<Limit>);
 
 #[derive(Debug, Default)]
 struct Limit {
@@ -35,11 +35,11 @@ struct Limit {
 
 /// That a connection carries a stream.
 #[derive(Debug)]
-pub(crate) struct Carried(UnreadLimit);
+pub(crate) struct StreamGuard(WriteTimeoutLimit);
 
 // === impl UnreadLimit ===
 
-impl UnreadLimit {
+impl WriteTimeoutLimit {
     pub(crate) fn new(limit: Duration) -> Self {
         let this = Self(Arc::default());
         this.0.milliseconds.store(milliseconds(limit), Ordering::Relaxed);
@@ -48,10 +48,10 @@ impl UnreadLimit {
 
     /// A stream is carried for as long as what is returned lives. Meanwhile nothing of what is to be sent may be taken for `limit`: an answer that never ends is
     /// never all taken.
-    pub(crate) fn stream(&self, limit: Duration) -> Carried {
+    pub(crate) fn stream(&self, limit: Duration) -> StreamGuard {
         self.0.stream_milliseconds.store(milliseconds(limit), Ordering::Relaxed);
         self.0.streams.fetch_add(1, Ordering::AcqRel);
-        Carried(self.clone())
+        StreamGuard(self.clone())
     }
 
     fn get(&self) -> Duration {
@@ -75,7 +75,7 @@ fn milliseconds(time: Duration) -> u64 {
 
 // === impl Carried ===
 
-impl Drop for Carried {
+impl Drop for StreamGuard {
     fn drop(&mut self) {
         self.0.0.streams.fetch_sub(1, Ordering::AcqRel);
     }
@@ -84,7 +84,7 @@ impl Drop for Carried {
 // === impl WriteTimeout ===
 
 impl<S> WriteTimeout<S> {
-    pub(crate) fn new(stream: S, limit: UnreadLimit) -> Self {
+    pub(crate) fn new(stream: S, limit: WriteTimeoutLimit) -> Self {
         let end = None;
         Self { stream, limit, end }
     }
@@ -154,7 +154,7 @@ mod tests {
 
     fn connection() -> (WriteTimeout<DuplexStream>, DuplexStream) {
         let (ours, theirs) = duplex(16);
-        (WriteTimeout::new(ours, UnreadLimit::new(LIMIT)), theirs)
+        (WriteTimeout::new(ours, WriteTimeoutLimit::new(LIMIT)), theirs)
     }
 
     async fn send(connection: &mut WriteTimeout<DuplexStream>, length: usize) -> io::Result<()> {

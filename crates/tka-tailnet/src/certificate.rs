@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use crate::Error;
-use crate::client::{LocalApi, Question, escape};
+use crate::client::{LocalApi, LocalApiCall, escape};
 
 const ENDPOINT: &str = "cert";
 
@@ -36,7 +36,7 @@ impl LocalApi {
     pub async fn certificate(&self, domain: &str, min_validity: Option<Duration>) -> Result<CertificatePair, Error> {
         // A duration as Go writes it (`time.ParseDuration`).
         let validity = min_validity.map_or_else(String::new, |least| format!("&min_validity={}s", least.as_secs()));
-        let question = Question {
+        let question = LocalApiCall {
             endpoint: ENDPOINT,
             path: &format!("cert/{}?type=pair{validity}", escape(domain)),
             time: self.limits().certificate,

@@ -55,7 +55,7 @@ pub struct LocalApi {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Question<'a> {
+pub(crate) struct LocalApiCall<'a> {
     /// The endpoint's name.
     pub(crate) endpoint: &'static str,
     /// What follows `/localapi/v0/`: escaped already.
@@ -114,12 +114,12 @@ impl LocalApi {
     }
 
     /// The whole answer.
-    pub(crate) async fn ask(&self, question: Question<'_>) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn ask(&self, question: LocalApiCall<'_>) -> Result<Vec<u8>, Error> {
         self.ask_up_to(question, self.limits.answer_bytes).await
     }
 
     /// The whole answer, of at most `limit` bytes.
-    pub(crate) async fn ask_up_to(&self, question: Question<'_>, limit: usize) -> Result<Vec<u8>, Error> {
+    pub(crate) async fn ask_up_to(&self, question: LocalApiCall<'_>, limit: usize) -> Result<Vec<u8>, Error> {
         question
             .in_time(async {
                 let response = self.send_twice(question).await?;
@@ -130,7 +130,7 @@ impl LocalApi {
     }
 
     /// The answer as it comes, on a connection of its own.
-    pub(crate) async fn listen(&self, question: Question<'_>) -> Result<Incoming, Error> {
+    pub(crate) async fn listen(&self, question: LocalApiCall<'_>) -> Result<Incoming, Error> {
         question
             .in_time(async {
                 let response = self.send(&self.always_new, question).await?;
@@ -142,7 +142,7 @@ impl LocalApi {
     /// A kept connection may have been closed by a tailscaled that restarted since, which shows only when it is used.
     /// Every question is a GET that changes nothing, so it may be asked again, on a new connection. (hyper's client
     /// asks again by itself only what it did not begin to send.)
-    async fn send_twice(&self, question: Question<'_>) -> Result<Response<Incoming>, Error> {
+    async fn send_twice(&self, question: LocalApiCall<'_>) -> Result<Response<Incoming>, Error> {
         match self.send(&self.kept_alive, question).await {
             Err(Error::Interrupted { .. }) => self.send(&self.always_new, question).await,
             other => other,
@@ -152,13 +152,13 @@ impl LocalApi {
     async fn send(
         &self,
         client: &Client<UnixSocket, Empty<Bytes>>,
-        question: Question<'_>,
+        question: LocalApiCall<'_>,
     ) -> Result<Response<Incoming>, Error> {
         let sent = client.request(question.request()?).await;
         sent.map_err(|error| self.failure(question, &error))
     }
 
-    fn failure(&self, question: Question<'_>, error: &legacy::Error) -> Error {
+    fn failure(&self, question: LocalApiCall<'_>, error: &legacy::Error) -> Error {
         if !error.is_connect() {
             return broken(question.endpoint, error);
         }
@@ -175,7 +175,7 @@ impl LocalApi {
 
 // === impl Question ===
 
-impl Question<'_> {
+impl LocalApiCall<'_> {
     /// tailscaled wants the right `Host` and neither `Origin` nor `Referer` (`localapi.Handler.ServeHTTP`), no more.
     fn request(&self) -> Result<Request<Empty<Bytes>>, Error> {
         Request::get(format!("http://{HOST}/localapi/v0/{}", self.path))
@@ -300,7 +300,7 @@ mod tests {
         #[test]
         fn whatever_is_escaped_fits_a_request(text in ".{0,200}") {
             let path = format!("whois?addr={}", escape(&text));
-            let question = Question { endpoint: "whois", path: &path, time: Duration::ZERO };
+            let question = LocalApiCall { endpoint: "whois", path: &path, time: Duration::ZERO };
             let uri = question.request().unwrap().into_parts().0.uri;
             prop_assert_eq!(uri.path(), "/localapi/v0/whois");
             prop_assert_eq!(uri.host(), Some(HOST));

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
-use crate::client::{LocalApi, Question};
+use crate::client::{LocalApi, LocalApiCall};
 use crate::excerpt::excerpt;
 use crate::json::{self, null_is_default};
 use crate::{BackendState, Error, StableNodeId, UserId};
@@ -121,7 +121,7 @@ pub struct Tailnet {
 impl LocalApi {
     /// The state of tailscaled and of its node. Peers are not asked for.
     pub async fn status(&self) -> Result<Status, Error> {
-        let question = Question {
+        let question = LocalApiCall {
             endpoint: ENDPOINT,
             path: "status?peers=false",
             time: self.limits().call,
@@ -132,7 +132,7 @@ impl LocalApi {
     /// The same with all [peers](Status::peers), as they are at one moment. The answer grows with the tailnet, some 2 KB
     /// for each of them, up to [`Limits::notification_bytes`](crate::Limits::notification_bytes).
     pub async fn status_with_peers(&self) -> Result<Status, Error> {
-        let question = Question {
+        let question = LocalApiCall {
             endpoint: ENDPOINT,
             path: "status?peers=true",
             time: self.limits().call,

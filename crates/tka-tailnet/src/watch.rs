@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use crate::client::{LocalApi, Question, broken};
+use crate::client::{LocalApi, LocalApiCall, broken};
 use crate::excerpt::excerpt;
 use crate::json::{self, null_is_default};
 use crate::{BackendState, Error};
@@ -79,7 +79,7 @@ impl LocalApi {
     /// on a slow reader. What happened until the caller watches again is not told, so it must check everything then.
     /// Notifications may come in bursts; nothing limits their rate.
     pub async fn watch(&self) -> Result<Notifications, Error> {
-        let question = Question {
+        let question = LocalApiCall {
             endpoint: ENDPOINT,
             path: &format!("watch-ipn-bus?mask={}", INITIAL_STATE | PEER_PATCHES),
             time: self.limits().call,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::client::{LocalApi, Question, escape};
+use crate::client::{LocalApi, LocalApiCall, escape};
 use crate::json::{self, null_is_default};
 use crate::{Error, NodeId, StableNodeId, UserId};
 
@@ -87,7 +87,7 @@ impl LocalApi {
     pub async fn whois(&self, addr: SocketAddr) -> Result<WhoIs, Error> {
         // A listener on [::] sees IPv4 callers as ::ffff:a.b.c.d, which tailscaled used not to know.
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
-        let question = Question {
+        let question = LocalApiCall {
             endpoint: ENDPOINT,
             path: &format!("whois?addr={}&proto=tcp", escape(&addr.to_string())),
             time: self.limits().call,

@@ -33,9 +33,7 @@ pub(crate) use route::{Connection, Download, Route};
 use crate::api::clock::{ServerTimes, Skew};
 use crate::api::deadline::Deadline;
 use crate::api::retry::{RetryAfter, RetryBackoff};
-use crate::kubeconfig::server_kubeconfig::{
-    self, CredentialForm, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig,
-};
+use crate::kubeconfig::server_kubeconfig::{self, AuthMethod, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig};
 use crate::net::server::Server;
 use replicas::Replicas;
 use route::{HttpResponse, Request};
@@ -162,7 +160,7 @@ impl Client {
     }
 
     /// Signs in. If the response has no kubeconfig, the session may not be provisioned yet.
-    pub(crate) fn sign_in(&self, request: &LoginRequest, form: CredentialForm) -> Result<SignInResponse, ClientError> {
+    pub(crate) fn sign_in(&self, request: &LoginRequest, form: AuthMethod) -> Result<SignInResponse, ClientError> {
         let operation = if request.elevate {
             Operation::Elevate
         } else {
@@ -200,7 +198,7 @@ impl Client {
     }
 
     /// A kubeconfig with a fresh credential, or another way to one, validated.
-    pub(crate) fn kubeconfig(&self, form: CredentialForm) -> Result<Provisioned<Box<ServerKubeconfig>>, ClientError> {
+    pub(crate) fn kubeconfig(&self, form: AuthMethod) -> Result<Provisioned<Box<ServerKubeconfig>>, ClientError> {
         let operation = Operation::FetchKubeconfig;
         let response = self.request_with(operation, form.kubeconfig_query(), None)?;
         match response.status {
@@ -313,7 +311,7 @@ impl Client {
     ) -> Option<Duration> {
         let busy_for = response.as_ref().ok().and_then(HttpResponse::busy_for);
         if busy_for.is_some() {
-            return busy_for.filter(|_| operation.waits_while_busy());
+            return busy_for.filter(|_| operation.retries_on_503());
         }
         let is_failure = match response {
             Ok(response) => response.status >= 500,

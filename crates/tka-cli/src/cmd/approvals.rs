@@ -36,8 +36,8 @@ enum Action {
         output: Output,
     },
     Show(Show),
-    Approve(Decide),
-    Deny(Decide),
+    Approve(VoteArguments),
+    Deny(VoteArguments),
     Acknowledge(Acknowledge),
     Withdraw(Withdraw),
 }
@@ -58,7 +58,7 @@ struct Show {
 /// A person counts once, on whatever device. One who denies outweighs all who approve. It counts for the request that waits when the command begins, and for no later
 /// one.
 #[derive(clap::Args, Debug)]
-struct Decide {
+struct VoteArguments {
     /// Name of its session, as `tka approvals` shows it
     #[arg(add = ArgValueCandidates::new(complete::approvals))]
     session: String,
@@ -141,7 +141,7 @@ fn find(client: &Client, session: &str, is_meant: fn(ApprovalState) -> bool) -> 
 
 // === impl Decide ===
 
-impl Decide {
+impl VoteArguments {
     fn run(&self, ctx: &CommandContext, client: &Client, decision: Decision) -> Result<(), Error> {
         // What was seen is what is decided about: another request for the same session is refused by the server.
         let seen = find(client, &self.session, |state| state != ApprovalState::Unacknowledged)?;

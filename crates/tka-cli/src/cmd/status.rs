@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tka_api::http::Via;
+use tka_api::http::RequestedAccess;
 
 use crate::api::clock::Skew;
 use crate::api::device_sessions;
@@ -133,11 +133,11 @@ fn shown(cache: &SessionCache, confirmed: bool, current: Option<&CurrentContext>
 }
 
 /// By which way the context of a session leads to the cluster. An elevation acts for contexts of others.
-fn way(session: &CachedSession) -> Option<Via> {
+fn way(session: &CachedSession) -> Option<RequestedAccess> {
     match &session.context {
-        _ if session.elevated.is_some() => Some(Via::Gateway),
-        Some(_) if session.gateway => Some(Via::Gateway),
-        Some(_) => Some(Via::Direct),
+        _ if session.elevated.is_some() => Some(RequestedAccess::Gateway),
+        Some(_) if session.gateway => Some(RequestedAccess::Gateway),
+        Some(_) => Some(RequestedAccess::Direct),
         None => None,
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 
 /// The version of this command.
 #[derive(Debug, Serialize)]
-struct About {
+struct ClientVersion {
     version: &'static str,
     /// The commit, if the build knew it.
     commit: Option<&'static str>,
@@ -40,7 +40,7 @@ pub(crate) fn description() -> &'static str {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode, Error> {
-    let about = About {
+    let about = ClientVersion {
         version: env!("CARGO_PKG_VERSION"),
         commit: COMMIT,
         protocol: protocol(),
@@ -60,7 +60,7 @@ fn protocol() -> &'static str {
 
 // === impl About ===
 
-impl Report for About {
+impl Report for ClientVersion {
     fn human(&self, _: &RenderOptions<'_>) -> String {
         line()
     }

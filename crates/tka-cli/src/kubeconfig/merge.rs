@@ -12,7 +12,7 @@ use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::session_cache::MergedEntry;
 use crate::net::server::Server;
 use crate::sys::files::FileError;
-use tka_kubeconfig::{Call, Document, Entry, List, Refused, quoted};
+use tka_kubeconfig::{Call, Document, KubeconfigEntry, List, Refused, quoted};
 
 pub(crate) use file::UserKubeconfig;
 pub(crate) use target::MergeTarget;
@@ -30,7 +30,11 @@ pub(crate) enum MergeError {
 
 /// Inserts `entry` into `document` and makes it current. The cluster that its context had before is `stale`, if `tka` wrote it: it is removed
 /// unless something leads to it.
-pub(crate) fn insert_entry(document: Document, entry: &Entry, stale: Option<&str>) -> Result<Document, Refused> {
+pub(crate) fn insert_entry(
+    document: Document,
+    entry: &KubeconfigEntry,
+    stale: Option<&str>,
+) -> Result<Document, Refused> {
     let document = document.with(entry)?.with_current(&quoted(&entry.context.name))?;
     match stale.filter(|stale| *stale != entry.cluster.name) {
         Some(stale) if !document.is_used(List::Clusters, stale) => document.without(List::Clusters, stale),
@@ -226,14 +230,14 @@ users:
   user: {token: theirs}
 ";
 
-    fn entry(context: &str, session: &str) -> Entry {
+    fn entry(context: &str, session: &str) -> KubeconfigEntry {
         let names = EntryNames::new("tka-cluster", format!("user-{context}"), context);
         let cluster = Cluster {
             server: "https://k".into(),
             ..Default::default()
         };
         let keyed = KeyedKubeconfig::new(names, cluster, Token::from("t".to_owned()).into());
-        let mut entry = Entry::current(keyed.into()).unwrap();
+        let mut entry = KubeconfigEntry::current(keyed.into()).unwrap();
         if !session.is_empty() {
             let server = Server::new("tka", 443, None).unwrap();
             entry.user.user = exec_plugin::plugin_user(&server, session, &[]);
@@ -268,7 +272,7 @@ users:
     #[test]
     fn cluster_of_the_other_way_is_removed_unless_it_is_used() {
         let inserted = |text: &str, stale| {
-            let entry = Entry {
+            let entry = KubeconfigEntry {
                 cluster: tka_api::kubeconfig::NamedCluster {
                     name: "ours".into(),
                     cluster: tka_api::kubeconfig::Cluster::default(),

@@ -21,7 +21,7 @@ const USER_FIELDS: [&str; 2] = ["token", "exec"];
 
 /// How kubectl gets the credential.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum CredentialForm {
+pub(crate) enum AuthMethod {
     /// As the rule or the server wants it: with the plugin, or through the gateway.
     Default,
     /// kubectl runs this program as its plugin, and goes to the API server itself.
@@ -32,7 +32,7 @@ pub(crate) enum CredentialForm {
     Token,
 }
 
-impl CredentialForm {
+impl AuthMethod {
     /// What a sign-in asks for. The original's server reads over it.
     pub(crate) fn sign_in_query(self) -> &'static str {
         match self {
@@ -236,27 +236,27 @@ impl ServerKubeconfig {
         server: &Server,
         session: Option<&str>,
         rule_options: &[String],
-        form: CredentialForm,
+        form: AuthMethod,
     ) -> Result<(KubeconfigFile, Credential), InvalidKubeconfig> {
         let mut file = self.file;
         if let Some(address) = self.gateway {
             return match form {
-                CredentialForm::Default | CredentialForm::Gateway => {
+                AuthMethod::Default | AuthMethod::Gateway => {
                     set_gateway(&mut file, &address.reached_at(server));
                     Ok((file, Credential::None))
                 }
-                CredentialForm::Plugin | CredentialForm::Token => Err(InvalidKubeconfig::NoToken),
+                AuthMethod::Plugin | AuthMethod::Token => Err(InvalidKubeconfig::NoToken),
             };
         }
         match (form, session.or(self.session.as_deref())) {
-            (CredentialForm::Gateway, _) => Err(InvalidKubeconfig::NoGateway),
-            (CredentialForm::Plugin | CredentialForm::Default, Some(session)) => {
+            (AuthMethod::Gateway, _) => Err(InvalidKubeconfig::NoGateway),
+            (AuthMethod::Plugin | AuthMethod::Default, Some(session)) => {
                 exec_plugin::set_plugin(&mut file, server, session, rule_options);
                 Ok((file, Credential::Plugin))
             }
             _ if self.has_token => Ok((file, Credential::Token)),
-            (CredentialForm::Plugin | CredentialForm::Default, None) => Err(InvalidKubeconfig::NoSession),
-            (CredentialForm::Token, _) => Err(InvalidKubeconfig::NoToken),
+            (AuthMethod::Plugin | AuthMethod::Default, None) => Err(InvalidKubeconfig::NoSession),
+            (AuthMethod::Token, _) => Err(InvalidKubeconfig::NoToken),
         }
     }
 }
@@ -405,17 +405,17 @@ mod tests {
         };
         let (named, bare) = (exec(&["x", "--session", "tka-alice"]), exec(&["x"]));
         for (user, session) in [(&named, None), (&named, Some("tka-alice")), (&bare, Some("tka-alice"))] {
-            let text = with(user.clone(), session, CredentialForm::Plugin).unwrap();
+            let text = with(user.clone(), session, AuthMethod::Plugin).unwrap();
             assert!(text.contains("- '--session'\n      - 'tka-alice'"), "{text}");
             assert!(!text.contains("evil"), "{text}");
         }
-        let of_bare = with(bare.clone(), None, CredentialForm::Plugin);
+        let of_bare = with(bare.clone(), None, AuthMethod::Plugin);
         assert_eq!(of_bare, Err(InvalidKubeconfig::NoSession));
-        let of_named = with(named.clone(), None, CredentialForm::Token);
+        let of_named = with(named.clone(), None, AuthMethod::Token);
         assert_eq!(of_named, Err(InvalidKubeconfig::NoToken));
         let mut both = named;
         both["token"] = json!("secret");
-        let text = with(both, None, CredentialForm::Token).unwrap();
+        let text = with(both, None, AuthMethod::Token).unwrap();
         assert!(text.contains("token: 'secret'") && !text.contains("exec"), "{text}");
     }
 

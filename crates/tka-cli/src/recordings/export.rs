@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::RecordingError;
 use super::play::Content;
-use crate::sys::files::Unfinished;
+use crate::sys::files::TempFile;
 
 /// Where standard output is meant.
 const STDOUT: &str = "-";
@@ -47,7 +47,7 @@ pub(crate) fn export(id: &str, mut reader: Content, target: &Target, force: bool
                 path: path.clone(),
                 source,
             };
-            let mut file = Unfinished::new(path).map_err(failed)?;
+            let mut file = TempFile::new(path).map_err(failed)?;
             copy(id, &mut reader, &mut file, failed)?;
             file.finish(force).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => RecordingError::Exists(path.clone()),

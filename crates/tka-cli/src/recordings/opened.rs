@@ -16,7 +16,7 @@ const LONGEST: usize = 64 * 1024 * 1024;
 
 /// Why a flush cannot be opened.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Unopened {
+pub(super) enum OpenError {
     #[error("none of the identities is one of its recipients'")]
     NotForUs,
     #[error("it is damaged: {0}")]
@@ -24,7 +24,7 @@ pub(super) enum Unopened {
 }
 
 /// Opens what `sealed` gives. One flush is in memory at a time.
-struct Opened<R> {
+struct UnsealingReader<R> {
     sealed: BufReader<R>,
     identities: Identities,
     flush: Cursor<Vec<u8>>,
@@ -42,12 +42,12 @@ pub(crate) fn opened(
     if files.is_empty() {
         return Err(RecordingError::Sealed { id: id.to_owned() });
     }
-    Ok(Box::new(Opened::new(download.reader, files.get()?.clone())))
+    Ok(Box::new(UnsealingReader::new(download.reader, files.get()?.clone())))
 }
 
 // === impl Opened ===
 
-impl<R: Read> Opened<R> {
+impl<R: Read> UnsealingReader<R> {
     fn new(sealed: R, identities: Identities) -> Self {
         Self {
             sealed: BufReader::new(sealed),
@@ -73,10 +73,10 @@ impl<R: Read> Opened<R> {
     }
 
     fn open(&self, flush: &[u8]) -> io::Result<Vec<u8>> {
-        let damaged = |error: &dyn std::fmt::Display| io::Error::other(Unopened::Damaged(error.to_string()));
+        let damaged = |error: &dyn std::fmt::Display| io::Error::other(OpenError::Damaged(error.to_string()));
         let sealed = Decryptor::new(ArmoredReader::new(flush)).map_err(|error| damaged(&error))?;
         let mut reader = sealed.decrypt(self.identities.iter()).map_err(|error| match error {
-            DecryptError::NoMatchingKeys => io::Error::other(Unopened::NotForUs),
+            DecryptError::NoMatchingKeys => io::Error::other(OpenError::NotForUs),
             error => damaged(&error),
         })?;
         let mut plain = Vec::new();
@@ -85,7 +85,7 @@ impl<R: Read> Opened<R> {
     }
 }
 
-impl<R: Read> Read for Opened<R> {
+impl<R: Read> Read for UnsealingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let read = self.flush.read(buffer)?;
@@ -124,7 +124,7 @@ mod tests {
 
     fn read(sealed: &str, identities: &Identities) -> Result<String, RecordingError> {
         let mut text = String::new();
-        let read = Opened::new(sealed.as_bytes(), identities.clone()).read_to_string(&mut text);
+        let read = UnsealingReader::new(sealed.as_bytes(), identities.clone()).read_to_string(&mut text);
         read.map(|_| text).map_err(|error| RecordingError::unread("x", error))
     }
 
@@ -157,8 +157,8 @@ mod tests {
         let at = sealed.len() - 60;
         changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
         let changed = read(&String::from_utf8(changed).unwrap(), &Identities::of(&ours)).unwrap_err();
-        assert!(matches!(changed, RecordingError::Unopened { .. }), "{changed:?}");
+        assert!(matches!(changed, RecordingError::OpenError { .. }), "{changed:?}");
         let junk = read("<html>\n-----END AGE ENCRYPTED FILE-----\n", &Identities::of(&ours)).unwrap_err();
-        assert!(matches!(junk, RecordingError::Unopened { .. }), "{junk:?}");
+        assert!(matches!(junk, RecordingError::OpenError { .. }), "{junk:?}");
     }
 }

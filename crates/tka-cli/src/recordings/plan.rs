@@ -38,7 +38,7 @@ pub(crate) enum Next {
 
 /// What a key changes for the caller.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Turn {
+pub(crate) enum KeyAction {
     /// Nothing: ask for the next event again.
     On,
     /// The recording begins again.
@@ -58,7 +58,7 @@ enum Seek {
 
 /// How far a recording is played.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub(crate) struct Playback {
     speed: f64,
     idle: Option<Duration>,
     /// The event that was shown last, by the recording's time and by the player's.
@@ -73,7 +73,7 @@ pub(crate) struct Plan {
 
 // === impl Plan ===
 
-impl Plan {
+impl Playback {
     /// Playing begins at `now`, at `from` of the recording's time.
     pub(crate) fn new(speed: f64, idle: Option<Duration>, from: Option<Duration>, now: Instant) -> Self {
         Self {
@@ -134,9 +134,9 @@ impl Plan {
     }
 
     /// A key was pressed.
-    pub(crate) fn press(&mut self, key: Key, now: Instant) -> Turn {
+    pub(crate) fn press(&mut self, key: Key, now: Instant) -> KeyAction {
         match key {
-            Key::Leave => return Turn::Leave,
+            Key::Leave => return KeyAction::Leave,
             Key::Pause => {
                 self.played = self.played(now);
                 self.steps = 0;
@@ -155,10 +155,10 @@ impl Plan {
                 self.last = Default::default();
                 self.is_at(to, now);
                 self.seek = Some(Seek::Played(to));
-                return Turn::Again;
+                return KeyAction::Again;
             }
         }
-        Turn::On
+        KeyAction::On
     }
 
     /// The player's time of an event that follows the last one.

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use super::RecordingError;
 use super::cast::Event;
 pub(crate) use super::plan::SPEEDS;
-use super::plan::{Next, Plan, Turn};
+use super::plan::{KeyAction, Next, Playback};
 pub(crate) use super::source::Content;
-use super::source::{Source, Told};
-use super::stage::{Heard, Stage};
+use super::source::{ReaderEvent, Source};
+use super::stage::{PlaybackInput, Stage};
 
 /// How many events are read ahead.
 const AHEAD: usize = 2;
@@ -40,16 +40,16 @@ pub(crate) struct Ended {
 }
 
 enum Message {
-    Heard(Heard),
+    PlaybackInput(PlaybackInput),
     /// Of which reading of the recording, and what.
-    Told(u64, Told),
+    ReaderEvent(u64, ReaderEvent),
 }
 
 struct Player<'a, E> {
     id: &'a str,
     /// Opens the recording, again where it is played from its beginning.
     open: &'a dyn Fn() -> Result<Content, E>,
-    plan: Plan,
+    plan: Playback,
     stage: Stage,
     source: Source,
     /// Which reading of the recording counts.
@@ -75,13 +75,13 @@ pub(crate) fn play<E: From<RecordingError>>(
     let (sender, messages) = mpsc::channel();
     let hear = {
         let sender = sender.clone();
-        move |heard| sender.send(Message::Heard(heard)).is_ok()
+        move |heard| sender.send(Message::PlaybackInput(heard)).is_ok()
     };
     let stage = Stage::begin(hear).map_err(RecordingError::Terminal)?;
     let mut player = Player {
         id,
         open,
-        plan: Plan::new(options.speed, options.idle, options.from, Instant::now()),
+        plan: Playback::new(options.speed, options.idle, options.from, Instant::now()),
         stage,
         source: start(id, content, 0, &sender),
         reading: 0,
@@ -101,7 +101,7 @@ fn start(id: &str, content: Content, reading: u64, sender: &Sender<Message>) -> 
     let sender = sender.clone();
     let source = Source::start(id, content, move |told| {
         // A player that is gone wants to know nothing.
-        let _ = sender.send(Message::Told(reading, told));
+        let _ = sender.send(Message::ReaderEvent(reading, told));
     });
     (0..AHEAD).for_each(|_| source.wants());
     source
@@ -126,15 +126,17 @@ impl<E: From<RecordingError>> Player<'_, E> {
                 None => None,
             };
             match self.receive(wait)? {
-                Some(Message::Heard(Heard::Signal(signal))) => return Ok(self.ended(false, Some(signal))),
-                Some(Message::Heard(Heard::Key(key))) => match self.plan.press(key, Instant::now()) {
-                    Turn::On => {}
-                    Turn::Again => self.again()?,
-                    Turn::Leave => return Ok(self.ended(false, None)),
+                Some(Message::PlaybackInput(PlaybackInput::Signal(signal))) => {
+                    return Ok(self.ended(false, Some(signal)));
+                }
+                Some(Message::PlaybackInput(PlaybackInput::Key(key))) => match self.plan.press(key, Instant::now()) {
+                    KeyAction::On => {}
+                    KeyAction::Again => self.again()?,
+                    KeyAction::Leave => return Ok(self.ended(false, None)),
                 },
-                Some(Message::Told(reading, told)) if reading == self.reading => self.takes(told),
+                Some(Message::ReaderEvent(reading, told)) if reading == self.reading => self.takes(told),
                 // Of an earlier reading, or nothing.
-                Some(Message::Told(..)) | None => {}
+                Some(Message::ReaderEvent(..)) | None => {}
             }
         }
     }
@@ -157,17 +159,17 @@ impl<E: From<RecordingError>> Player<'_, E> {
         self.failed.take().unwrap_or_else(gone)
     }
 
-    fn takes(&mut self, told: Told) {
+    fn takes(&mut self, told: ReaderEvent) {
         match told {
-            Told::Begins(idle) => self.plan.limit_idle(idle),
-            Told::Event(event) => {
+            ReaderEvent::Begins(idle) => self.plan.limit_idle(idle),
+            ReaderEvent::Event(event) => {
                 if self.ahead.is_empty() {
                     self.plan.comes_late(event.at(), Instant::now());
                 }
                 self.ahead.push_back(event);
             }
-            Told::Ends => self.is_over = true,
-            Told::Fails(error) => self.failed = Some(error),
+            ReaderEvent::Ends => self.is_over = true,
+            ReaderEvent::Fails(error) => self.failed = Some(error),
         }
     }
 

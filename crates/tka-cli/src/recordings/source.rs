@@ -13,7 +13,7 @@ pub(crate) type Content = Box<dyn Read + Send>;
 
 /// What the thread tells.
 #[derive(Debug)]
-pub(super) enum Told {
+pub(super) enum ReaderEvent {
     /// How long nothing may happen in a player, if the recording says so.
     Begins(Option<Duration>),
     Event(Event),
@@ -28,7 +28,7 @@ pub(super) struct Source {
 }
 
 /// Tells once that the recording is over, also where the thread panics.
-struct Teller<F: Fn(Told)> {
+struct EndNotifier<F: Fn(ReaderEvent)> {
     id: String,
     tell: F,
     is_over: bool,
@@ -38,9 +38,9 @@ struct Teller<F: Fn(Told)> {
 
 impl Source {
     /// Reads the recording `id`, an event each time [`Self::wants`] is called.
-    pub(super) fn start(id: &str, content: Content, tell: impl Fn(Told) + Send + 'static) -> Self {
+    pub(super) fn start(id: &str, content: Content, tell: impl Fn(ReaderEvent) + Send + 'static) -> Self {
         let (wanted, wishes) = mpsc::channel();
-        let teller = Teller {
+        let teller = EndNotifier {
             id: id.to_owned(),
             tell,
             is_over: false,
@@ -60,27 +60,27 @@ impl Source {
 }
 
 /// Reads until the end, which is what it returns; none where nothing more is wanted.
-fn read(id: &str, content: Content, wishes: &Receiver<()>, tell: &impl Fn(Told)) -> Option<Told> {
+fn read(id: &str, content: Content, wishes: &Receiver<()>, tell: &impl Fn(ReaderEvent)) -> Option<ReaderEvent> {
     let mut events = Events::new(id, content);
     match events.first_line() {
-        Ok(Some(first_line)) => tell(Told::Begins(first_line.idle_time_limit)),
-        Ok(None) => return Some(Told::Ends),
-        Err(error) => return Some(Told::Fails(error)),
+        Ok(Some(first_line)) => tell(ReaderEvent::Begins(first_line.idle_time_limit)),
+        Ok(None) => return Some(ReaderEvent::Ends),
+        Err(error) => return Some(ReaderEvent::Fails(error)),
     }
     loop {
         wishes.recv().ok()?;
         match events.next() {
-            Some(Ok(event)) => tell(Told::Event(event)),
-            Some(Err(error)) => return Some(Told::Fails(error)),
-            None => return Some(Told::Ends),
+            Some(Ok(event)) => tell(ReaderEvent::Event(event)),
+            Some(Err(error)) => return Some(ReaderEvent::Fails(error)),
+            None => return Some(ReaderEvent::Ends),
         }
     }
 }
 
 // === impl Teller ===
 
-impl<F: Fn(Told)> Teller<F> {
-    fn ends(mut self, over: Option<Told>) {
+impl<F: Fn(ReaderEvent)> EndNotifier<F> {
+    fn ends(mut self, over: Option<ReaderEvent>) {
         self.is_over = true;
         if let Some(over) = over {
             (self.tell)(over);
@@ -88,11 +88,11 @@ impl<F: Fn(Told)> Teller<F> {
     }
 }
 
-impl<F: Fn(Told)> Drop for Teller<F> {
+impl<F: Fn(ReaderEvent)> Drop for EndNotifier<F> {
     fn drop(&mut self) {
         if !self.is_over {
             let source = io::Error::other("reading it has failed");
-            (self.tell)(Told::Fails(RecordingError::unread(&self.id, source)));
+            (self.tell)(ReaderEvent::Fails(RecordingError::unread(&self.id, source)));
         }
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    fn start(content: impl Read + Send + 'static) -> (Source, Receiver<Told>) {
+    fn start(content: impl Read + Send + 'static) -> (Source, Receiver<ReaderEvent>) {
         let (sender, told) = mpsc::channel();
         let tell = move |one| drop(sender.send(one));
         (Source::start("a", Box::new(content), tell), told)
@@ -119,12 +119,12 @@ mod tests {
     #[test]
     fn no_event_is_read_that_is_not_wanted() {
         let (source, told) = start(Cursor::new("{\"version\": 2}\n[0.5, \"o\", \"a\"]\n"));
-        assert!(matches!(told.recv(), Ok(Told::Begins(_))));
+        assert!(matches!(told.recv(), Ok(ReaderEvent::Begins(_))));
         assert!(matches!(told.try_recv(), Err(mpsc::TryRecvError::Empty)));
         source.wants();
-        assert!(matches!(told.recv(), Ok(Told::Event(_))));
+        assert!(matches!(told.recv(), Ok(ReaderEvent::Event(_))));
         source.wants();
-        assert!(matches!(told.recv(), Ok(Told::Ends)));
+        assert!(matches!(told.recv(), Ok(ReaderEvent::Ends)));
         // And then the thread ends.
         assert!(told.recv().is_err());
     }
@@ -132,12 +132,18 @@ mod tests {
     #[test]
     fn thread_ends_with_its_source_and_tells_what_fails() {
         let (source, told) = start(Cursor::new("{\"version\": 2}\n[0.5, \"o\", \"a\"]\n"));
-        assert!(matches!(told.recv(), Ok(Told::Begins(_))));
+        assert!(matches!(told.recv(), Ok(ReaderEvent::Begins(_))));
         drop(source);
         assert!(told.recv().is_err());
         let (_source, told) = start(Cursor::new("<html>\n"));
-        assert!(matches!(told.recv(), Ok(Told::Fails(RecordingError::NoCast { .. }))));
+        assert!(matches!(
+            told.recv(),
+            Ok(ReaderEvent::Fails(RecordingError::NoCast { .. }))
+        ));
         let (_source, told) = start(Panicking);
-        assert!(matches!(told.recv(), Ok(Told::Fails(RecordingError::Cut { .. }))));
+        assert!(matches!(
+            told.recv(),
+            Ok(ReaderEvent::Fails(RecordingError::Cut { .. }))
+        ));
     }
 }

@@ -12,7 +12,7 @@ const ROWS: u16 = 100;
 /// What comes from outside while a recording is played.
 #[cfg_attr(not(unix), allow(dead_code, reason = "other systems have no such keys and signals"))]
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Heard {
+pub(super) enum PlaybackInput {
     Key(Key),
     /// This process is asked to end.
     Signal(i32),
@@ -31,7 +31,7 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Prepares the terminal, if there is one. `hear` gets keys and signals then, and says whether there still is a player.
-    pub(super) fn begin(hear: impl Fn(Heard) -> bool + Clone + Send + 'static) -> io::Result<Self> {
+    pub(super) fn begin(hear: impl Fn(PlaybackInput) -> bool + Clone + Send + 'static) -> io::Result<Self> {
         let is_terminal = io::stdout().is_terminal();
         #[cfg(not(unix))]
         drop(hear);
@@ -107,7 +107,7 @@ mod unix {
 
     use super::super::keys::Keys;
     use super::super::screen::Screen;
-    use super::Heard;
+    use super::PlaybackInput;
     use crate::sys::signals;
     use crate::terminal::cbreak::Cbreak;
 
@@ -127,7 +127,7 @@ mod unix {
     // === impl Control ===
 
     impl Control {
-        pub(super) fn begin(hear: impl Fn(Heard) -> bool + Clone + Send + 'static) -> io::Result<Self> {
+        pub(super) fn begin(hear: impl Fn(PlaybackInput) -> bool + Clone + Send + 'static) -> io::Result<Self> {
             let signals = Signals::new(signals::not_ignored(TERMINATING).chain([SIGCONT]))?;
             let keyboard = io::stdin().is_terminal().then(Cbreak::begin).transpose()?;
             let (player, gone) = mpsc::channel();
@@ -154,7 +154,12 @@ mod unix {
     }
 
     /// Has each signal end the player, and then this process.
-    fn follow(mut signals: Signals, keyboard: Option<&Cbreak>, gone: &Receiver<()>, hear: &impl Fn(Heard) -> bool) {
+    fn follow(
+        mut signals: Signals,
+        keyboard: Option<&Cbreak>,
+        gone: &Receiver<()>,
+        hear: &impl Fn(PlaybackInput) -> bool,
+    ) {
         for signal in signals.forever() {
             if signal == SIGCONT {
                 // The shell has set the terminal to what it wants of it.
@@ -163,7 +168,7 @@ mod unix {
                 }
                 continue;
             }
-            if !hear(Heard::Signal(signal)) {
+            if !hear(PlaybackInput::Signal(signal)) {
                 let _ = emulate_default_handler(signal);
             } else if gone.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
                 if let Some(keyboard) = keyboard {
@@ -179,11 +184,11 @@ mod unix {
     }
 
     /// Tells each key. A terminal that is gone presses none.
-    fn listen(hear: &impl Fn(Heard) -> bool) {
+    fn listen(hear: &impl Fn(PlaybackInput) -> bool) {
         let (mut keys, mut bytes) = (Keys::default(), [0; 64]);
         while let Ok(count @ 1..) = io::stdin().lock().read(&mut bytes) {
             for key in bytes[..count].iter().filter_map(|byte| keys.read(*byte)) {
-                if !hear(Heard::Key(key)) {
+                if !hear(PlaybackInput::Key(key)) {
                     return;
                 }
             }

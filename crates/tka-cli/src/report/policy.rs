@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 use tka_core::{Oversight, Rule, SessionOversight, escalation};
-use tka_policy::{Answer, Given, Lines, Position, Why};
+use tka_policy::{Answer, Lines, Located, Position, UnknownReason};
 
 use super::sessions::scope;
 use crate::policy::roles::RoleRisks;
@@ -112,7 +112,7 @@ impl Who {
     }
 }
 
-fn words(why: &BTreeSet<Why>) -> Vec<String> {
+fn words(why: &BTreeSet<UnknownReason>) -> Vec<String> {
     why.iter().map(ToString::to_string).collect()
 }
 
@@ -147,7 +147,7 @@ impl Report for Who {
 // === impl WhoRule ===
 
 impl WhoRule {
-    fn new(given: &Given<Rule>, depends_on: &[String], taken: Option<&Rule>, places: &Lines<'_>) -> Self {
+    fn new(given: &Located<Rule>, depends_on: &[String], taken: Option<&Rule>, places: &Lines<'_>) -> Self {
         let rule = &given.what;
         Self {
             name: rule.name.as_ref().map(ToString::to_string),

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde::Serialize;
-use tka_api::http::Via;
+use tka_api::http::RequestedAccess;
 
 use crate::terminal::messages::clean;
 use crate::terminal::output::{RenderOptions, Report};
@@ -27,7 +27,7 @@ pub(crate) struct StatusItem {
     /// Its context, if this device wrote one.
     pub(crate) context: Option<String>,
     /// By which way its context leads to the cluster: `gateway` or `direct`. None without a context, unless it is an elevation.
-    pub(crate) via: Option<Via>,
+    pub(crate) via: Option<RequestedAccess>,
     /// Whether it elevates this device: it acts for what uses the gateway without naming a rule.
     pub(crate) elevation: bool,
     /// Whether kubectl uses it.
@@ -59,7 +59,7 @@ fn row(item: &StatusItem, options: &RenderOptions<'_>) -> [String; 7] {
     let via = if item.elevation {
         Some("elevation: every program here that uses the gateway without naming a rule")
     } else {
-        (item.via == Some(Via::Gateway)).then_some("through the gateway")
+        (item.via == Some(RequestedAccess::Gateway)).then_some("through the gateway")
     };
     let cached = (!item.confirmed).then_some("from the cache: the server did not answer");
     let notes: Vec<_> = via.into_iter().chain(cached).collect();

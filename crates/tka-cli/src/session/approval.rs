@@ -9,7 +9,7 @@ use tka_api::http::{ApprovalStatus, LoginRequest};
 use crate::api::client::{Client, SignInResponse};
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::kubeconfig::server_kubeconfig::AuthMethod;
 use crate::terminal::messages::{self, Clock};
 use crate::terminal::time_format;
 
@@ -20,15 +20,19 @@ const WITHDRAW: Duration = Duration::from_secs(5);
 
 /// What was asked for, and in which form.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked<'a> {
+pub(crate) struct PendingRequest<'a> {
     pub(crate) request: &'a LoginRequest,
-    pub(crate) form: CredentialForm,
+    pub(crate) form: AuthMethod,
 }
 
 /// Waits until others have approved, and returns the sign-in. The server tells of the decision as soon as it is made.
 ///
 /// Ctrl-C withdraws the request. Where the session does not wait any more, that is an error of the server's.
-pub(crate) fn wait(ctx: &CommandContext, asked: &Asked<'_>, status: &ApprovalStatus) -> Result<SignInResponse, Error> {
+pub(crate) fn wait(
+    ctx: &CommandContext,
+    asked: &PendingRequest<'_>,
+    status: &ApprovalStatus,
+) -> Result<SignInResponse, Error> {
     let begun = || {
         let text = announcement(status, &Clock::system());
         ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
@@ -54,7 +58,7 @@ pub(crate) fn wait(ctx: &CommandContext, asked: &Asked<'_>, status: &ApprovalSta
 fn answered(
     client: &Client,
     request: &LoginRequest,
-    form: CredentialForm,
+    form: AuthMethod,
     id: &str,
     is_given_up: &AtomicBool,
 ) -> Result<SignInResponse, Error> {

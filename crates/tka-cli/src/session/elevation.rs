@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::current_context::{self, Reach};
 use crate::kubeconfig::known_replicas;
-use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::kubeconfig::server_kubeconfig::AuthMethod;
 use crate::kubeconfig::session_cache::{CachedSession, is_elevation};
 use crate::kubeconfig::store::KubeconfigStore;
 use crate::session::{login_request, sign_out};
@@ -20,7 +20,7 @@ use crate::terminal::time_format;
 /// Elevates this device, and says for what that counts.
 pub(crate) fn begin(ctx: &CommandContext, access: &AccessRequest) -> Result<(), Error> {
     check(ctx, &ctx.client()?)?;
-    let attempt = |access: &AccessRequest| login_request::attempt(ctx, access, CredentialForm::Gateway, None);
+    let attempt = |access: &AccessRequest| login_request::attempt(ctx, access, AuthMethod::Gateway, None);
     let (_, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
     let clock = Clock::system();
     let login = signed_in.login;

@@ -25,7 +25,7 @@ use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::server_kubeconfig::{self, CredentialForm};
+use crate::kubeconfig::server_kubeconfig::{self, AuthMethod};
 use crate::kubeconfig::shell_integration;
 use crate::kubeconfig::store::StoreError;
 use crate::session::sign_out::{self, SignedOut};
@@ -76,7 +76,7 @@ struct EphemeralSession {
 pub(crate) fn run(
     ctx: &CommandContext,
     access: &AccessRequest,
-    form: CredentialForm,
+    form: AuthMethod,
     program: &Program,
 ) -> Result<ExitCode, Error> {
     if let (Program::Shell, Some(outer)) = (program, variable(SESSION)) {
@@ -99,7 +99,7 @@ impl EphemeralSession {
     fn begin(
         ctx: &CommandContext,
         access: &AccessRequest,
-        form: CredentialForm,
+        form: AuthMethod,
         program: &Program,
         guard: &SignalGuard,
     ) -> Result<Self, Error> {
@@ -124,7 +124,7 @@ impl EphemeralSession {
     fn persist(
         ctx: &CommandContext,
         access: &AccessRequest,
-        form: CredentialForm,
+        form: AuthMethod,
         client: &Client,
         signed_in: SignInResponse,
         folder: TempDir,
@@ -134,7 +134,7 @@ impl EphemeralSession {
             (Some(session), Some(sent)) => (SessionScope::Labelled(session), *sent),
             (None, Some(sent)) => (SessionScope::UserWide, *sent),
             (_, None) => {
-                let sent = provisioning::fetch_when_ready(client, CredentialForm::Token)?;
+                let sent = provisioning::fetch_when_ready(client, AuthMethod::Token)?;
                 (SessionScope::UserWide, sent)
             }
         };

@@ -1,7 +1,7 @@
 //! The options of every command that writes a kubeconfig.
 
 use crate::context::CommandContext;
-use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::kubeconfig::server_kubeconfig::AuthMethod;
 use crate::session::sign_in::PersistOptions;
 
 /// How to write the kubeconfig of a session.
@@ -24,12 +24,12 @@ pub(crate) struct CredentialOptions {
 
     /// By which way to reach the cluster, if not by that of the rule and the server
     #[arg(long, value_name = "WAY")]
-    via: Option<Way>,
+    via: Option<AccessRoute>,
 }
 
 /// A way to the cluster.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, Eq, PartialEq)]
-enum Way {
+enum AccessRoute {
     /// From this device to the API server, with a credential
     Direct,
     /// Through the server, with an address and no credential
@@ -50,12 +50,12 @@ impl KubeconfigOptions {
 // === impl CredentialOptions ===
 
 impl CredentialOptions {
-    pub(crate) fn form(self) -> CredentialForm {
+    pub(crate) fn form(self) -> AuthMethod {
         match (self.token, self.via) {
-            (true, _) => CredentialForm::Token,
-            (false, None) => CredentialForm::Default,
-            (false, Some(Way::Direct)) => CredentialForm::Plugin,
-            (false, Some(Way::Gateway)) => CredentialForm::Gateway,
+            (true, _) => AuthMethod::Token,
+            (false, None) => AuthMethod::Default,
+            (false, Some(AccessRoute::Direct)) => AuthMethod::Plugin,
+            (false, Some(AccessRoute::Gateway)) => AuthMethod::Gateway,
         }
     }
 }

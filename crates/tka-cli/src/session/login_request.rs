@@ -12,15 +12,15 @@ use crate::api::retry::PollBackoff;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::server_kubeconfig::CredentialForm;
+use crate::kubeconfig::server_kubeconfig::AuthMethod;
 use crate::kubeconfig::session_cache::CachedSession;
-use crate::session::approval::{self, Asked};
+use crate::session::approval::{self, PendingRequest};
 use crate::session::replicas::Learning;
 use crate::terminal::ui;
 
 /// Refuses options that the server does not support, and a namespace that the rule does not cover. Begins nothing.
-pub(crate) fn check(ctx: &CommandContext, access: &AccessRequest, form: CredentialForm) -> Result<(), Error> {
-    if form == CredentialForm::Gateway {
+pub(crate) fn check(ctx: &CommandContext, access: &AccessRequest, form: AuthMethod) -> Result<(), Error> {
+    if form == AuthMethod::Gateway {
         check_gateway(ctx)?;
     }
     if !access.has_server_options() && access.namespace.is_none() {
@@ -69,7 +69,7 @@ pub(crate) fn with_required_reason<T>(
 pub(crate) fn attempt(
     ctx: &CommandContext,
     access: &AccessRequest,
-    form: CredentialForm,
+    form: AuthMethod,
     label: Option<&str>,
 ) -> Result<(Client, SignInResponse), Error> {
     let client = ctx.client()?;
@@ -82,7 +82,7 @@ pub(crate) fn attempt(
         if access.no_wait {
             return Err(Error::AwaitsApproval { status });
         }
-        let asked = Asked {
+        let asked = PendingRequest {
             request: &request,
             form,
         };
@@ -181,7 +181,7 @@ pub(crate) fn like_replaced(
 }
 
 /// The way that a session had, if its rule and its server still offer it. `rules` are those that apply, where they were asked for already.
-pub(crate) fn offered_way(
+pub(crate) fn offered_route(
     ctx: &CommandContext,
     access: &AccessRequest,
     rules: Option<RuleList>,

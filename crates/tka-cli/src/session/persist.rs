@@ -19,7 +19,7 @@ use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::kubeconfig::{entry_names, exec_plugin};
-use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
+use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused, quoted};
 
 pub(crate) use repair::repair;
 
@@ -74,7 +74,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     let open = |target: &MergeTarget| user_kubeconfig::open(ctx, &target.path);
     let file = target.as_ref().map(open).transpose()?;
     let mut cache = ctx.session_cache();
-    let sent = Entry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
+    let sent = KubeconfigEntry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
     let names = match new.naming {
         ContextNaming::FromServer => sent.names(),
         ContextNaming::ForRule(rule) => entry_names::for_rule(sent.names(), &rule),
@@ -127,7 +127,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
 }
 
 /// `entry` in the namespace that its context in `document` works in, unless it has one. The user may have chosen it with kubectl.
-fn in_namespace_of(document: &Document, entry: &Entry) -> Entry {
+fn in_namespace_of(document: &Document, entry: &KubeconfigEntry) -> KubeconfigEntry {
     let mut entry = entry.clone();
     let before = tka_kubeconfig::find(&document.says().contexts, &entry.context.name);
     let namespace = before
@@ -154,7 +154,7 @@ pub(crate) fn current_has_gateway(ctx: &CommandContext) -> Option<bool> {
     // A token was chosen for one time.
     let is_token = || {
         own.context(current.context.as_ref()?)
-            .map(|names| own.has_just_a_token(&names.user))
+            .map(|names| own.has_only_token(&names.user))
     };
     (current.gateway || is_token() == Some(false)).then_some(current.gateway)
 }

@@ -7,10 +7,10 @@ use tka_api::exec::ExecCredential;
 
 use crate::api::client::{Client, ClientError, Provisioned};
 use crate::api::retry::PollBackoff;
-use crate::kubeconfig::server_kubeconfig::{CredentialForm, ServerKubeconfig};
+use crate::kubeconfig::server_kubeconfig::{AuthMethod, ServerKubeconfig};
 
 /// Fetches the kubeconfig. Polls until the session is provisioned or the time is up.
-pub(crate) fn fetch_when_ready(client: &Client, form: CredentialForm) -> Result<ServerKubeconfig, ClientError> {
+pub(crate) fn fetch_when_ready(client: &Client, form: AuthMethod) -> Result<ServerKubeconfig, ClientError> {
     poll(client, || client.kubeconfig(form)).map(|sent| *sent)
 }
 

@@ -23,11 +23,11 @@ const GRACE: Duration = Duration::from_millis(300);
 /// What is being learned.
 #[derive(Debug)]
 pub(super) struct Learning {
-    news: Receiver<News>,
+    news: Receiver<ReplicaUpdate>,
 }
 
 #[derive(Debug)]
-enum News {
+enum ReplicaUpdate {
     /// Where the replicas may be.
     Siblings(Siblings),
     /// A server said which installation it is.
@@ -73,8 +73,8 @@ impl Learning {
         let until = Instant::now() + GRACE;
         while let Ok(news) = self.news.recv_timeout(until.saturating_duration_since(Instant::now())) {
             match news {
-                News::Siblings(found) => siblings = Some(found),
-                News::Answer(server, instance) => answers.push((server, instance)),
+                ReplicaUpdate::Siblings(found) => siblings = Some(found),
+                ReplicaUpdate::Answer(server, instance) => answers.push((server, instance)),
             }
         }
         let Some(siblings) = siblings else { return };
@@ -91,16 +91,21 @@ impl Learning {
 }
 
 /// Asks the server and its siblings at once.
-fn ask(server: &Server, siblings: Siblings, connect: &dyn Fn(&Server) -> Option<Client>, sender: &Sender<News>) {
+fn ask(
+    server: &Server,
+    siblings: Siblings,
+    connect: &dyn Fn(&Server) -> Option<Client>,
+    sender: &Sender<ReplicaUpdate>,
+) {
     let places: Vec<_> = siblings.addresses.iter().chain([server]).cloned().collect();
-    let _ = sender.send(News::Siblings(siblings));
+    let _ = sender.send(ReplicaUpdate::Siblings(siblings));
     for place in places {
         let (client, sender) = (connect(&place), sender.clone());
         thread::spawn(move || {
             let info = client.and_then(|client| client.cluster_info().ok());
             if let Some(instance) = info.and_then(|info| info.instance) {
                 // The sign-in may be over.
-                let _ = sender.send(News::Answer(place, instance));
+                let _ = sender.send(ReplicaUpdate::Answer(place, instance));
             }
         });
     }

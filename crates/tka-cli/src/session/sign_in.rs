@@ -11,7 +11,7 @@ use crate::credential;
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::exec_plugin;
-use crate::kubeconfig::server_kubeconfig::{self, Credential, CredentialForm, ServerKubeconfig};
+use crate::kubeconfig::server_kubeconfig::{self, AuthMethod, Credential, ServerKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::session::login_request::{self, ReplacedSession};
 use crate::session::persist::{self, ContextNaming, NewContext, PersistedContext};
@@ -23,7 +23,7 @@ use crate::terminal::output::RenderOptions;
 /// How to write the context of a session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PersistOptions {
-    pub(crate) form: CredentialForm,
+    pub(crate) form: AuthMethod,
     /// Whether to merge it into the user's kubeconfig too.
     pub(crate) merge: bool,
 }
@@ -113,7 +113,7 @@ pub(crate) fn sign_in_again(
     let names = persist::entry_names_of(ctx, &name).filter(|_| is_same_rule);
     let had_gateway = persist::has_gateway(ctx, &name).filter(|_| is_same_rule && options.form.is_open());
     // Checked before the session ends: the rule may no longer allow the way that it had.
-    let had_gateway = login_request::offered_way(ctx, &access, rules, had_gateway)?;
+    let had_gateway = login_request::offered_route(ctx, &access, rules, had_gateway)?;
     let options = PersistOptions {
         form: options.form.or_like(had_gateway),
         merge: options.merge || persist::is_merged(ctx, &name),
@@ -245,14 +245,14 @@ pub(crate) fn with_credential(
     client: &Client,
     session: Option<&str>,
     access: &AccessRequest,
-    form: CredentialForm,
+    form: AuthMethod,
 ) -> Result<(KubeconfigFile, Credential), ClientError> {
     let filled = sent.with_credential(client.server(), session, &access.rule_options(), form);
     filled.map_err(|flaw| client.unusable(flaw))
 }
 
-fn note_embedded_token(ctx: &CommandContext, form: CredentialForm, way: Credential) {
-    if form != CredentialForm::Token && way == Credential::Token {
+fn note_embedded_token(ctx: &CommandContext, form: AuthMethod, way: Credential) {
+    if form != AuthMethod::Token && way == Credential::Token {
         let text = "this server gives credentials in kubeconfigs only: the file contains a token, and `tka kubeconfig` fetches a fresh one";
         ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
     }

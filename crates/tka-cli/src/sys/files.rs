@@ -10,7 +10,7 @@ mod owner;
 mod tests;
 
 pub(crate) use advice::advice;
-pub(crate) use atomic::{RESERVE, Unfinished, create, probe, replace, replace_unsynced};
+pub(crate) use atomic::{RESERVE, TempFile, create, probe, replace, replace_unsynced};
 pub(crate) use folder::{PRIVATE, is_ours, make as make_folder};
 pub(crate) use locked::{FileError, LockedFile, check_folder, with_appended};
 pub(crate) use owner::inherits_owner;

@@ -20,7 +20,7 @@ use crate::body::BoxBody;
 pub use self::error::UpstreamError;
 
 use self::connect::{Connector, Protocol};
-use self::pool::{Place, Pool, Unanswered};
+use self::pool::{Checkout, Pool, SendError};
 
 /// How often a request is sent at the most, where connections close before it is.
 const TRIES: u32 = 3;
@@ -83,8 +83,8 @@ impl Upstream {
         mut request: Request<BoxBody>,
     ) -> Result<Result<Response<BoxBody>, Request<BoxBody>>, UpstreamError> {
         let seat = match self.pool.place(&self.connector).await? {
-            Place::Shared(seat) => seat,
-            Place::Own(stream) => {
+            Checkout::Shared(seat) => seat,
+            Checkout::Own(stream) => {
                 let response = send_http1(stream, request).await?;
                 return Ok(Ok(response.map(|body| body.map_err(Into::into).boxed_unsync())));
             }
@@ -95,8 +95,8 @@ impl Upstream {
         *request.version_mut() = Version::HTTP_2;
         match seat.send(request).await {
             Ok(response) => Ok(Ok(response)),
-            Err(Unanswered::Unsent(request)) => Ok(Err(*request)),
-            Err(Unanswered::Failed(error)) => Err(error.into()),
+            Err(SendError::Unsent(request)) => Ok(Err(*request)),
+            Err(SendError::Failed(error)) => Err(error.into()),
         }
     }
 

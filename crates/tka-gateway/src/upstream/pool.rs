@@ -41,9 +41,9 @@ pub(super) struct Pool {
 }
 
 /// Where a request is sent.
-pub(super) enum Place {
+pub(super) enum Checkout {
     /// On a shared connection.
-    Shared(Seat),
+    Shared(StreamPermit),
     /// On a connection of its own: the API server speaks HTTP/1.1 only.
     Own(Stream),
 }
@@ -59,16 +59,16 @@ struct Shared {
 type Http2 = http2::Connection<TokioIo<Stream>, BoxBody, TokioExecutor>;
 
 /// A place on a connection.
-pub(super) struct Seat {
+pub(super) struct StreamPermit {
     sender: SendRequest<BoxBody>,
-    taken: Taken,
+    taken: StreamCount,
 }
 
 /// A stream that is counted until this is dropped.
-struct Taken(Arc<AtomicUsize>);
+struct StreamCount(Arc<AtomicUsize>);
 
 /// Why a request was not answered.
-pub(super) enum Unanswered {
+pub(super) enum SendError {
     /// It was not sent. Another connection may take it.
     Unsent(Box<Request<BoxBody>>),
     /// It may have been carried out.
@@ -77,7 +77,7 @@ pub(super) enum Unanswered {
 
 // === impl Taken ===
 
-impl Drop for Taken {
+impl Drop for StreamCount {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -87,31 +87,31 @@ impl Drop for Taken {
 
 impl Pool {
     /// A place for one request.
-    pub(super) async fn place(&self, connector: &Connector) -> Result<Place, UpstreamError> {
+    pub(super) async fn place(&self, connector: &Connector) -> Result<Checkout, UpstreamError> {
         if let Some(seat) = self.free() {
-            return Ok(Place::Shared(seat));
+            return Ok(Checkout::Shared(seat));
         }
         if self.is_http1.load(Ordering::Relaxed) {
-            return Ok(Place::Own(connector.connect(Protocol::Http1).await?.0));
+            return Ok(Checkout::Own(connector.connect(Protocol::Http1).await?.0));
         }
         let waited = timeout(CONNECT, self.connecting.lock()).await;
         let _connecting = waited.map_err(|_| UpstreamError::Timeout)?;
         if let Some(seat) = self.free() {
-            return Ok(Place::Shared(seat));
+            return Ok(Checkout::Shared(seat));
         }
         let (stream, spoken) = connector.connect(Protocol::Http2).await?;
         if spoken == Protocol::Http1 {
             self.is_http1.store(true, Ordering::Relaxed);
-            return Ok(Place::Own(stream));
+            return Ok(Checkout::Own(stream));
         }
         let connection = handshake(stream).await?;
         let seat = connection.seat().ok_or(UpstreamError::Timeout)?;
         self.connections().push(connection);
-        Ok(Place::Shared(seat))
+        Ok(Checkout::Shared(seat))
     }
 
     /// A place on a connection that has one. Connections that are closed are forgotten.
-    fn free(&self) -> Option<Seat> {
+    fn free(&self) -> Option<StreamPermit> {
         let mut connections = self.connections();
         connections.retain(|connection| !connection.sender.is_closed());
         connections.iter().find_map(Shared::seat)
@@ -160,28 +160,28 @@ async fn run(connection: Http2, allowed: Arc<AtomicUsize>) {
 
 impl Shared {
     /// A place on it, unless it is full.
-    fn seat(&self) -> Option<Seat> {
+    fn seat(&self) -> Option<StreamPermit> {
         let most = self.allowed.load(Ordering::Acquire).min(STREAMS);
         let one_more = |count: usize| (count < most).then_some(count + 1);
         self.streams
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more)
             .ok()?;
-        Some(Seat {
+        Some(StreamPermit {
             sender: self.sender.clone(),
-            taken: Taken(Arc::clone(&self.streams)),
+            taken: StreamCount(Arc::clone(&self.streams)),
         })
     }
 }
 
 // === impl Seat ===
 
-impl Seat {
+impl StreamPermit {
     /// Sends a request. The place is kept until the answer's body is dropped.
-    pub(super) async fn send(mut self, request: Request<BoxBody>) -> Result<Response<BoxBody>, Unanswered> {
+    pub(super) async fn send(mut self, request: Request<BoxBody>) -> Result<Response<BoxBody>, SendError> {
         let sent = self.sender.try_send_request(request).await;
         let response = sent.map_err(|mut error| match error.take_message() {
-            Some(request) => Unanswered::Unsent(Box::new(request)),
-            None => Unanswered::Failed(error.into_error()),
+            Some(request) => SendError::Unsent(Box::new(request)),
+            None => SendError::Failed(error.into_error()),
         })?;
         let taken = self.taken;
         let keeping = move |error: hyper::Error| {

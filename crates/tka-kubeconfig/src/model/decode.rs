@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::{Call, Cluster, Context, Kubeconfig, Named, User};
 use crate::Unreadable;
 use crate::scalar::{Scalar, base64};
-use crate::value::{self, Key, Says, Value};
+use crate::value::{self, Key, Value, ValueKind};
 use crate::yaml::Node;
 
 /// A map whose keys are fields.
@@ -201,7 +201,7 @@ fn extensions(field: &str, value: &Value) -> Result<(), Unreadable> {
 impl<'v> Fields<'v> {
     fn of(field: &str, value: &'v Value) -> Result<Self, Unreadable> {
         match &value.says {
-            Says::Map(map) => Ok(Self { map: Some(map) }),
+            ValueKind::Map(map) => Ok(Self { map: Some(map) }),
             _ if value.is_null() => Ok(Self { map: None }),
             _ => Err(value.is_not(field, "a map")),
         }
@@ -227,16 +227,16 @@ impl<'v> Fields<'v> {
 
 fn text(field: &str, value: &Value) -> Result<String, Unreadable> {
     match &value.says {
-        Says::Scalar(Scalar::Text(text)) => Ok(text.clone()),
-        Says::Scalar(Scalar::Null) => Ok(String::new()),
+        ValueKind::Scalar(Scalar::Text(text)) => Ok(text.clone()),
+        ValueKind::Scalar(Scalar::Null) => Ok(String::new()),
         _ => Err(value.is_not(field, "a text")),
     }
 }
 
 fn boolean(field: &str, value: &Value) -> Result<bool, Unreadable> {
     match &value.says {
-        Says::Scalar(Scalar::Bool(value)) => Ok(*value),
-        Says::Scalar(Scalar::Null) => Ok(false),
+        ValueKind::Scalar(Scalar::Bool(value)) => Ok(*value),
+        ValueKind::Scalar(Scalar::Null) => Ok(false),
         _ => Err(value.is_not(field, "`true` or `false`")),
     }
 }
@@ -245,9 +245,9 @@ fn boolean(field: &str, value: &Value) -> Result<bool, Unreadable> {
 fn bytes(field: &str, value: &Value) -> Result<Vec<u8>, Unreadable> {
     let is_not = |value: &Value| value.is_not(field, "base64 without spaces");
     match &value.says {
-        Says::Scalar(Scalar::Text(text)) => base64(text).ok_or_else(|| is_not(value)),
-        Says::Scalar(Scalar::Null) => Ok(Vec::new()),
-        Says::List(items) => items
+        ValueKind::Scalar(Scalar::Text(text)) => base64(text).ok_or_else(|| is_not(value)),
+        ValueKind::Scalar(Scalar::Null) => Ok(Vec::new()),
+        ValueKind::List(items) => items
             .iter()
             .map(|item| byte(item).ok_or_else(|| is_not(item)))
             .collect(),
@@ -257,9 +257,9 @@ fn bytes(field: &str, value: &Value) -> Result<Vec<u8>, Unreadable> {
 
 fn byte(value: &Value) -> Option<u8> {
     match &value.says {
-        Says::Scalar(Scalar::Null) => Some(0),
-        Says::Scalar(Scalar::Int(number)) => u8::try_from(*number).ok(),
-        Says::Scalar(Scalar::Float(number)) => {
+        ValueKind::Scalar(Scalar::Null) => Some(0),
+        ValueKind::Scalar(Scalar::Int(number)) => u8::try_from(*number).ok(),
+        ValueKind::Scalar(Scalar::Float(number)) => {
             (0..=u8::MAX).find(|byte| f64::from(*byte).to_bits() == number.to_bits())
         }
         _ => None,
@@ -272,8 +272,8 @@ fn texts(field: &str, value: &Value) -> Result<Vec<String>, Unreadable> {
 
 fn items<'v>(field: &str, value: &'v Value) -> Result<&'v [Value], Unreadable> {
     match &value.says {
-        Says::List(items) => Ok(items),
-        Says::Scalar(Scalar::Null) => Ok(&[]),
+        ValueKind::List(items) => Ok(items),
+        ValueKind::Scalar(Scalar::Null) => Ok(&[]),
         _ => Err(value.is_not(field, "a list")),
     }
 }
@@ -289,18 +289,18 @@ fn of_map<T>(field: &str, value: &Value, read: fn(&str, &Value) -> Result<T, Unr
 
 impl Value {
     fn is_null(&self) -> bool {
-        matches!(self.says, Says::Scalar(Scalar::Null))
+        matches!(self.says, ValueKind::Scalar(Scalar::Null))
     }
 
     /// What is wrong where `wanted` should be.
     fn is_not(&self, field: &str, wanted: &str) -> Unreadable {
         let (is, advice) = match &self.says {
-            Says::List(_) => ("a list", ""),
-            Says::Map(_) => ("a map", ""),
-            Says::Scalar(Scalar::Text(_)) => ("another text", ""),
-            Says::Scalar(Scalar::Null) => ("nothing", ""),
-            Says::Scalar(Scalar::Bool(_)) => ("`true` or `false` to kubectl", "; write it in quotes"),
-            Says::Scalar(Scalar::Int(_) | Scalar::Float(_)) => ("a number to kubectl", "; write it in quotes"),
+            ValueKind::List(_) => ("a list", ""),
+            ValueKind::Map(_) => ("a map", ""),
+            ValueKind::Scalar(Scalar::Text(_)) => ("another text", ""),
+            ValueKind::Scalar(Scalar::Null) => ("nothing", ""),
+            ValueKind::Scalar(Scalar::Bool(_)) => ("`true` or `false` to kubectl", "; write it in quotes"),
+            ValueKind::Scalar(Scalar::Int(_) | Scalar::Float(_)) => ("a number to kubectl", "; write it in quotes"),
         };
         let advice = if wanted == "a text" { advice } else { "" };
         let problem = format!("`{field}` must be {wanted} and is {is}{advice}");

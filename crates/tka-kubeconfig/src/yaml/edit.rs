@@ -36,7 +36,7 @@ impl Editor<'_> {
         if !root.is_flow() {
             let lines = indented(text, self.column(root.span.start));
             let end = last.unwrap_or(root.span.end);
-            return self.behind_or_before(end, root.span.start, &lines);
+            return self.insert_adjacent(end, root.span.start, &lines);
         }
         vec![vec![match last {
             Some(end) => (end..end, format!(", {text}")),
@@ -91,7 +91,7 @@ impl Editor<'_> {
     /// Adds lines behind the line where something ends, or before the line where something begins.
     ///
     /// A last line without an end stays the last one: readers differ in what an end would make of a text that is written in it.
-    pub(crate) fn behind_or_before(&self, end: usize, start: usize, lines: &str) -> Vec<Edit> {
+    pub(crate) fn insert_adjacent(&self, end: usize, start: usize, lines: &str) -> Vec<Edit> {
         let new = format!("{lines}\n");
         let behind = self.next_line(end).map(|line| vec![(line..line, new.clone())]);
         let line = self.line(start);

@@ -32,7 +32,7 @@ struct Properties {
 
 /// Where a node stands.
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Place {
+enum NodePosition {
     Flow,
     Block,
     /// As the key or value of a mapping in lines, where the dashes of a list need no indentation.
@@ -101,7 +101,7 @@ impl Parser<'_> {
         let root = if may_be_nothing && self.is_between_documents()? {
             self.nothing()?
         } else {
-            self.node(Place::Block)?
+            self.node(NodePosition::Block)?
         };
         // What comes behind it must be a token.
         self.peek()?;
@@ -157,7 +157,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn node(&mut self, place: Place) -> Result<Rc<Node>, Malformed> {
+    fn node(&mut self, place: NodePosition) -> Result<Rc<Node>, Malformed> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(self.fault("it is nested too deep"));
@@ -167,7 +167,7 @@ impl Parser<'_> {
         node
     }
 
-    fn node_here(&mut self, place: Place) -> Result<Rc<Node>, Malformed> {
+    fn node_here(&mut self, place: NodePosition) -> Result<Rc<Node>, Malformed> {
         if matches!(self.peek()?, Token::Alias(_)) {
             return self.alias();
         }
@@ -181,12 +181,12 @@ impl Parser<'_> {
         let token = self.scanner.peek()?;
         let start = token.start;
         let (kind, end) = match &token.kind {
-            Token::BlockEntry if place == Place::InMapping => self.dashes()?,
+            Token::BlockEntry if place == NodePosition::InMapping => self.dashes()?,
             Token::Scalar { .. } => self.scalar()?,
             Token::FlowSequenceStart => self.flow_sequence()?,
             Token::FlowMappingStart => self.flow_mapping()?,
-            Token::BlockSequenceStart if place != Place::Flow => self.block_sequence()?,
-            Token::BlockMappingStart if place != Place::Flow => self.block_mapping()?,
+            Token::BlockSequenceStart if place != NodePosition::Flow => self.block_sequence()?,
+            Token::BlockMappingStart if place != NodePosition::Flow => self.block_mapping()?,
             _ => match &properties.span {
                 Some(span) => {
                     let (at, line) = (span.end, start.line);
@@ -269,7 +269,7 @@ impl Parser<'_> {
             self.scanner.next()?;
             let item = match self.peek()? {
                 Token::BlockEntry | Token::BlockEnd => self.nothing_behind(),
-                _ => self.node(Place::Block)?,
+                _ => self.node(NodePosition::Block)?,
             };
             end = end.max(item.span.end);
             items.push(item);
@@ -286,7 +286,7 @@ impl Parser<'_> {
             self.scanner.next()?;
             let item = match self.peek()? {
                 Token::BlockEntry | Token::Key | Token::Value | Token::BlockEnd => self.nothing_behind(),
-                _ => self.node(Place::Block)?,
+                _ => self.node(NodePosition::Block)?,
             };
             end = end.max(item.span.end);
             items.push(item);
@@ -320,7 +320,7 @@ impl Parser<'_> {
     fn node_in_mapping(&mut self) -> Result<Rc<Node>, Malformed> {
         match self.peek()? {
             Token::Key | Token::Value | Token::BlockEnd => Ok(self.nothing_behind()),
-            _ => self.node(Place::InMapping),
+            _ => self.node(NodePosition::InMapping),
         }
     }
 
@@ -334,7 +334,7 @@ impl Parser<'_> {
             match self.peek()? {
                 Token::FlowSequenceEnd => break,
                 Token::Key => items.push(self.pair()?),
-                _ => items.push(self.node(Place::Flow)?),
+                _ => items.push(self.node(NodePosition::Flow)?),
             }
         }
         let (end, is_flow) = (self.scanner.next()?.end.at, true);
@@ -351,7 +351,7 @@ impl Parser<'_> {
                 self.scanner.next()?;
                 nothing
             }
-            _ => self.node(Place::Flow)?,
+            _ => self.node(NodePosition::Flow)?,
         };
         let value = self.flow_value(&Token::FlowSequenceEnd)?;
         let end = key.span.end.max(value.span.end);
@@ -375,13 +375,13 @@ impl Parser<'_> {
                     self.scanner.next()?;
                     let key = match self.peek()? {
                         Token::Value | Token::FlowEntry | Token::FlowMappingEnd => self.nothing()?,
-                        _ => self.node(Place::Flow)?,
+                        _ => self.node(NodePosition::Flow)?,
                     };
                     let value = self.flow_value(&Token::FlowMappingEnd)?;
                     entries.push((key, value));
                 }
                 _ => {
-                    let key = self.node(Place::Flow)?;
+                    let key = self.node(NodePosition::Flow)?;
                     entries.push((key, self.nothing()?));
                 }
             }
@@ -400,7 +400,7 @@ impl Parser<'_> {
         if is_over {
             self.nothing()
         } else {
-            self.node(Place::Flow)
+            self.node(NodePosition::Flow)
         }
     }
 

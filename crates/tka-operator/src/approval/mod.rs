@@ -6,4 +6,4 @@
 
 mod request;
 
-pub use request::{ApprovalDecision, ApprovalRequest, NotOpen, RequestState, Vote};
+pub use request::{ApprovalDecision, ApprovalRequest, RequestClosed, RequestState, Vote};

@@ -94,7 +94,7 @@ pub enum ApprovalDecision {
 
 /// Why a request can no longer be decided.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NotOpen {
+pub enum RequestClosed {
     /// It was decided.
     Decided,
     /// Its time is over.
@@ -212,11 +212,13 @@ impl ApprovalRequest {
     }
 
     /// The same with the `vote`. That of one who approved before changes nothing.
-    pub fn decided(&self, verdict: ApprovalDecision, vote: Vote, now: Timestamp) -> Result<Self, NotOpen> {
+    pub fn decided(&self, verdict: ApprovalDecision, vote: Vote, now: Timestamp) -> Result<Self, RequestClosed> {
         match self.state(now) {
             RequestState::Waiting => {}
-            RequestState::Expired => return Err(NotOpen::Over),
-            RequestState::Approved | RequestState::Granted | RequestState::Denied => return Err(NotOpen::Decided),
+            RequestState::Expired => return Err(RequestClosed::Over),
+            RequestState::Approved | RequestState::Granted | RequestState::Denied => {
+                return Err(RequestClosed::Decided);
+            }
         }
         let mut decided = self.clone();
         match verdict {
@@ -298,10 +300,13 @@ mod tests {
         let granted = approved.granted(at(110));
         for decided in [&approved, &denied, &granted] {
             for verdict in [ApprovalDecision::Approve, ApprovalDecision::Deny] {
-                assert_eq!(decide(decided, verdict, 120), Err(NotOpen::Decided));
+                assert_eq!(decide(decided, verdict, 120), Err(RequestClosed::Decided));
             }
         }
-        assert_eq!(decide(&request(1), ApprovalDecision::Approve, 700), Err(NotOpen::Over));
+        assert_eq!(
+            decide(&request(1), ApprovalDecision::Approve, 700),
+            Err(RequestClosed::Over)
+        );
         assert!(decide(&request(1), ApprovalDecision::Approve, 699).is_ok());
     }
 

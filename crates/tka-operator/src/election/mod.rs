@@ -44,15 +44,15 @@ pub struct Election {
     seen: Option<Seen>,
     /// Nothing is written before.
     not_before: Instant,
-    held: watch::Sender<Held>,
+    held: watch::Sender<LeaseState>,
 }
 
 /// Whether this replica reconciles. Clones know the same.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<Held>);
+pub struct Leadership(watch::Receiver<LeaseState>);
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Held {
+struct LeaseState {
     /// This replica may reconcile until then.
     until: Option<Instant>,
     /// How often it was gained.
@@ -96,7 +96,7 @@ impl Leadership {
 
 // === impl Held ===
 
-impl Held {
+impl LeaseState {
     fn is(self, now: Instant) -> bool {
         self.until.is_some_and(|until| now < until)
     }
@@ -131,7 +131,7 @@ impl Election {
     /// restarted with its identity resumes its Lease.
     #[must_use]
     pub fn new(clients: &Clients, namespace: &str, identity: String, clock: Clock) -> (Self, Leadership) {
-        let (held, leadership) = watch::channel(Held::default());
+        let (held, leadership) = watch::channel(LeaseState::default());
         let election = Self {
             leases: Api::namespaced(clients.requests.clone(), namespace),
             watched: Api::namespaced(clients.watches.clone(), namespace),
@@ -347,7 +347,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn leadership_ends_by_itself_and_each_gain_is_told() {
-        let (sender, receiver) = watch::channel(Held::default());
+        let (sender, receiver) = watch::channel(LeaseState::default());
         let leadership = Leadership(receiver);
         let mut gains = Box::pin(leadership.gains());
         assert!(!leadership.is_held() && gains.next().now_or_never().is_none());
@@ -366,7 +366,7 @@ mod tests {
     /// Whatever had to be reconciled meanwhile was left alone, and is looked at again only by a gain.
     #[tokio::test(start_paused = true)]
     async fn renewal_answered_after_the_lease_lapsed_is_a_gain() {
-        let (sender, receiver) = watch::channel(Held::default());
+        let (sender, receiver) = watch::channel(LeaseState::default());
         let leadership = Leadership(receiver);
         let mut gains = Box::pin(leadership.gains());
         sender.send_modify(|held| held.renew(Instant::now()));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::double::{self, Answer, ApiRequest, Kept};
+use crate::double::{self, Answer, ApiRequest, StoredSignin};
 use crate::end_reason::Intent;
 use crate::session_cache::SessionCache;
 use crate::{NotRecorded, examples};
@@ -17,7 +17,7 @@ use tokio::sync::watch;
 struct Server(Arc<Inner>);
 
 struct Inner {
-    kept: BTreeMap<String, Kept>,
+    kept: BTreeMap<String, StoredSignin>,
     asked: Mutex<Vec<String>>,
     writer: Mutex<Writer<TkaSignin>>,
     changes: watch::Sender<()>,
@@ -89,7 +89,7 @@ impl Server {
             return (200, json!({"kind": "Status", "status": "Success"}));
         }
         if request.path.ends_with("/tkasignins") {
-            let all: Vec<_> = self.0.kept.values().filter_map(Kept::now).collect();
+            let all: Vec<_> = self.0.kept.values().filter_map(StoredSignin::now).collect();
             return double::list(&all);
         }
         let name = request.path.rsplit('/').next().unwrap();
@@ -112,12 +112,12 @@ impl Server {
 
     /// How many are left.
     fn left(&self) -> usize {
-        self.0.kept.values().filter_map(Kept::now).count()
+        self.0.kept.values().filter_map(StoredSignin::now).count()
     }
 }
 
-fn kept(signin: &TkaSignin) -> Kept {
-    let kept = Kept::new(signin);
+fn kept(signin: &TkaSignin) -> StoredSignin {
+    let kept = StoredSignin::new(signin);
     let uid = json!(format!("uid of {}", signin.name_any()));
     kept.0.lock().unwrap().as_mut().unwrap()["metadata"]["uid"] = uid;
     kept
@@ -140,9 +140,9 @@ fn said(request: &ApiRequest) -> String {
 
 /// Notes what ended, and how many requests there were before.
 #[derive(Clone, Default)]
-struct Noted(Arc<Mutex<Vec<(SessionName, EndReason, usize)>>>, Option<Server>);
+struct EndRecorder(Arc<Mutex<Vec<(SessionName, EndReason, usize)>>>, Option<Server>);
 
-impl Records for Noted {
+impl Records for EndRecorder {
     fn began<'a>(&'a self, _: &'a Session, _: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
         ready(Ok(())).boxed()
     }
@@ -182,7 +182,7 @@ const OF_ONE: [&str; 5] = [
 async fn sign_out_reads_once_and_asks_for_five_things_more() {
     let of_device = sessions_of_device(1);
     let (server, sessions) = Server::new(&signins(&of_device), true);
-    let records = Noted(Arc::default(), Some(server.clone()));
+    let records = EndRecorder(Arc::default(), Some(server.clone()));
     let (session, caller) = (&of_device[0], &of_device[0].caller);
     let last = sessions.sign_out(caller, vec![session.name()], &records).await.unwrap();
     assert_eq!(last.unwrap(), *session);
@@ -210,7 +210,7 @@ async fn session_whose_rule_is_gone_ends_too() {
     of_device.push(other);
     let (server, sessions) = Server::new(&signins(&of_device), false);
     let caller = &of_device[0].caller;
-    let (by_rule, records) = (vec![of_device[0].name()], Noted::default());
+    let (by_rule, records) = (vec![of_device[0].name()], EndRecorder::default());
     let last = sessions.sign_out(caller, by_rule, &records).await.unwrap();
     assert!(last.is_some());
     assert_eq!(server.left(), 0);
@@ -224,7 +224,7 @@ async fn session_that_was_extended_since_it_was_told_of_ends_as_what_it_is() {
     let (later, name) = (examples::at(150), of_device[0].name());
     kept.annotate(tka_api::resource::ANNOTATION_LAST_SIGN_IN, &later.to_string());
     server.fail_once("DELETE tkasignins", double::failure(503, 0));
-    let signed_out = sessions.end(&name, &Noted::default()).await;
+    let signed_out = sessions.end(&name, &EndRecorder::default()).await;
     assert!(signed_out.is_err());
     let signin = kept.now().unwrap();
     let extended = objects::session(&signin).unwrap();
@@ -252,11 +252,11 @@ async fn access_of_all_goes_before_anything_else() {
     assert_eq!(server.asked(), ["GET tkasignins"]);
     // One is put off, and tried again.
     server.fail_once("DELETE serviceaccounts", double::failure(429, 2));
-    let (until, records) = (Instant::now() + Duration::from_secs(10), Noted::default());
+    let (until, records) = (Instant::now() + Duration::from_secs(10), EndRecorder::default());
     let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, until).await;
     withdrawn.unwrap();
     assert!(
-        sessions.in_hand.holds(&withdrawals.0[0].0.uid().unwrap()),
+        sessions.ends_in_progress.holds(&withdrawals.0[0].0.uid().unwrap()),
         "the loop leaves it"
     );
     assert_eq!(server.left(), 50);
@@ -295,7 +295,7 @@ async fn end_that_another_task_has_seen_to_is_recorded_once() {
     let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
     let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, Instant::now()).await;
     withdrawn.unwrap();
-    let records = Noted::default();
+    let records = EndRecorder::default();
     let (first, _) = &withdrawals.0[0];
     // As a sign-in does that finds it.
     sessions.finish(first, &records).await.unwrap();
@@ -312,7 +312,7 @@ async fn session_that_was_signed_in_to_again_is_not_meant() {
     let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
     let later = examples::at(150).to_string();
     server.0.kept[of_device[0].name().as_str()].annotate(tka_api::resource::ANNOTATION_LAST_SIGN_IN, &later);
-    let tried = Left {
+    let tried = RemainingSession {
         is_tried: true,
         ..all.sessions.remove(0)
     };
@@ -332,7 +332,7 @@ async fn next_session_of_a_name_is_left_alone() {
     let mut next = signins(&of_device).remove(0);
     next.metadata.uid = Some("the next".into());
     *kept.0.lock().unwrap() = Some(serde_json::to_value(&next).unwrap());
-    let records = Noted::default();
+    let records = EndRecorder::default();
     sessions.let_go_all(withdrawals, &records).await;
     assert!(records.0.lock().unwrap().is_empty());
     assert!(kept.now().unwrap().metadata.deletion_timestamp.is_none());

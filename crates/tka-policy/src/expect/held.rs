@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tka_core::{Oversight, Refusal, Rule, Scope, SessionOversight};
 
 use super::{Expected, ExpectedOversight, ExpectedSessions, Test};
-use crate::known::Why;
+use crate::certainty::UnknownReason;
 use crate::who::Answer;
 
 // === impl Test ===
@@ -46,7 +46,7 @@ fn has_nothing(answer: &Answer) -> Option<String> {
     Some(format!("may have oversight: that depends on {}", listed(why)))
 }
 
-fn listed(why: &BTreeSet<Why>) -> String {
+fn listed(why: &BTreeSet<UnknownReason>) -> String {
     why.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

@@ -1,15 +1,15 @@
 use super::*;
 use proptest::prelude::*;
 
-fn about() -> About {
-    About {
+fn about() -> RecordingMetadata {
+    RecordingMetadata {
         caller: "alice@example.com".to_owned(),
         namespace: "shop".to_owned(),
         pod: "web-0".to_owned(),
         way: "exec".to_owned(),
         command: vec!["sh".to_owned(), "-c".to_owned(), "ls \"$HOME\"\n".to_owned()],
         stdin_recorded: true,
-        ..About::default()
+        ..RecordingMetadata::default()
     }
 }
 
@@ -25,7 +25,7 @@ pub(crate) fn lines(bytes: &[u8]) -> Vec<Value> {
 }
 
 /// Whose recording it is, as its first line says.
-fn about_in(first_line: &Value) -> About {
+fn about_in(first_line: &Value) -> RecordingMetadata {
     serde_json::from_value(first_line["tka"]["about"].clone()).unwrap()
 }
 
@@ -94,20 +94,20 @@ fn streams_are_told_apart() {
     let mut cast = Cast::new(&about(), began());
     let at = Duration::from_millis(1500);
     for said in [
-        Said::Size { columns: 120, rows: 40 },
-        Said::Bytes(Stream::Stdin, b"ls\n"),
-        Said::Bytes(Stream::Stdout, b"a\r\n"),
-        Said::Bytes(Stream::Stderr, b"no such file\n"),
-        Said::Bytes(Stream::Stdout, b"b"),
-        Said::StdinEnds,
-        Said::Control(9, b"ping"),
-        Said::Control(10, b""),
-        Said::Other(7, b"?"),
-        Said::Size {
+        ChannelEvent::Size { columns: 120, rows: 40 },
+        ChannelEvent::Bytes(Stream::Stdin, b"ls\n"),
+        ChannelEvent::Bytes(Stream::Stdout, b"a\r\n"),
+        ChannelEvent::Bytes(Stream::Stderr, b"no such file\n"),
+        ChannelEvent::Bytes(Stream::Stdout, b"b"),
+        ChannelEvent::StdinEnds,
+        ChannelEvent::Control(9, b"ping"),
+        ChannelEvent::Control(10, b""),
+        ChannelEvent::Other(7, b"?"),
+        ChannelEvent::Size {
             columns: 0,
             rows: 65535,
         },
-        Said::Bytes(
+        ChannelEvent::Bytes(
             Stream::Error,
             br#"{"status":"Failure","details":{"causes":[{"reason":"ExitCode","message":"3"}]}}"#,
         ),
@@ -143,28 +143,28 @@ fn streams_are_told_apart() {
 #[test]
 fn input_is_left_out_unless_it_is_kept() {
     let mut cast = Cast::new(
-        &About {
+        &RecordingMetadata {
             stdin_recorded: false,
             ..about()
         },
         began(),
     );
     cast.take();
-    cast.record(Duration::ZERO, Said::Bytes(Stream::Stdin, b"secret"));
+    cast.record(Duration::ZERO, ChannelEvent::Bytes(Stream::Stdin, b"secret"));
     assert!(cast.take().is_empty());
     // A server that sends on the channel for input would show its client what is nowhere else.
-    cast.record(Duration::ZERO, Said::Other(0, b"shown"));
+    cast.record(Duration::ZERO, ChannelEvent::Other(0, b"shown"));
     assert!(String::from_utf8_lossy(&cast.take()).contains("0 c2hvd24="));
 }
 
 #[test]
 fn character_that_has_begun_is_there_and_is_whole_later() {
     let mut cast = Cast::new(&about(), began());
-    cast.record(Duration::ZERO, Said::Bytes(Stream::Stdout, b"a\xe2\x82"));
+    cast.record(Duration::ZERO, ChannelEvent::Bytes(Stream::Stdout, b"a\xe2\x82"));
     let mut bytes = cast.take().to_vec();
     assert_eq!(bytes_of(&lines(&bytes), Stream::Stdout), b"a\xe2\x82");
     assert!(cast.take().is_empty(), "it is told once");
-    cast.record(Duration::ZERO, Said::Bytes(Stream::Stdout, b"\xac!"));
+    cast.record(Duration::ZERO, ChannelEvent::Bytes(Stream::Stdout, b"\xac!"));
     bytes.extend(cast.take());
     let lines = lines(&bytes);
     assert_eq!(
@@ -208,7 +208,7 @@ proptest! {
     /// However hostile the bytes, each line is JSON of three, and each stream has all of its bytes: at the end, and whenever it is taken.
     #[test]
     fn no_byte_is_lost(said in proptest::collection::vec(said(), 0..24), texts in proptest::collection::vec(any::<String>(), 6)) {
-        let about = About {
+        let about = RecordingMetadata {
             caller: texts[0].clone(),
             pod: texts[1].clone(),
             reason: Some(texts[2].clone()),
@@ -217,7 +217,7 @@ proptest! {
         };
         let (mut cast, mut written, mut sent) = (Cast::new(&about, began()), Vec::new(), [const { Vec::new() }; 4]);
         for (at, (stream, bytes, is_taken)) in said.iter().enumerate() {
-            cast.record(Duration::from_millis(at as u64), Said::Bytes(Stream::ALL[usize::from(*stream)], bytes));
+            cast.record(Duration::from_millis(at as u64), ChannelEvent::Bytes(Stream::ALL[usize::from(*stream)], bytes));
             sent[usize::from(*stream)].extend_from_slice(bytes);
             if *is_taken {
                 written.extend(cast.take());

@@ -28,19 +28,19 @@ pub(crate) fn frame(side: Side, first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// What a direction says: whole messages, and control frames in between, in the order of their ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Told {
+pub(crate) enum ReadMessage {
     Message(Vec<u8>),
     Control(u8, Vec<u8>),
 }
 
-fn read(side: Side, parts: &[&[u8]]) -> Result<Vec<Told>, FrameError> {
+fn read(side: Side, parts: &[&[u8]]) -> Result<Vec<ReadMessage>, FrameError> {
     let (mut frames, mut told, mut message) = (Frames::new(side), Vec::new(), None);
     for part in parts {
         frames.read(part, |piece| match piece {
             Piece::Begin => assert_eq!(message.replace(Vec::new()), None),
             Piece::Data(data) => message.as_mut().unwrap().extend(data),
-            Piece::End => told.push(Told::Message(message.take().unwrap())),
-            Piece::Control { opcode, payload } => told.push(Told::Control(opcode, payload.to_vec())),
+            Piece::End => told.push(ReadMessage::Message(message.take().unwrap())),
+            Piece::Control { opcode, payload } => told.push(ReadMessage::Control(opcode, payload.to_vec())),
         })?;
     }
     Ok(told)
@@ -52,7 +52,11 @@ fn messages_are_read_whatever_their_length() {
         for length in [0, 1, 125, 126, 127, 65535, 65536, 200_000] {
             let payload: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
             let bytes = frame(side, 0x82, &payload);
-            assert_eq!(read(side, &[&bytes]), Ok(vec![Told::Message(payload)]), "{length}");
+            assert_eq!(
+                read(side, &[&bytes]),
+                Ok(vec![ReadMessage::Message(payload)]),
+                "{length}"
+            );
         }
     }
 }
@@ -68,10 +72,10 @@ fn control_frames_stand_between_the_frames_of_a_message() {
         frame(Side::Server, 0x88, b"\x03\xe8bye"),
     ];
     let expected = vec![
-        Told::Control(9, b"ping".to_vec()),
-        Told::Control(10, Vec::new()),
-        Told::Message(b"one".to_vec()),
-        Told::Control(8, b"\x03\xe8bye".to_vec()),
+        ReadMessage::Control(9, b"ping".to_vec()),
+        ReadMessage::Control(10, Vec::new()),
+        ReadMessage::Message(b"one".to_vec()),
+        ReadMessage::Control(8, b"\x03\xe8bye".to_vec()),
     ];
     assert_eq!(read(Side::Server, &[&bytes.concat()]), Ok(expected));
 }
@@ -144,11 +148,11 @@ proptest! {
                 let opcode = if at == 0 { 2 } else { 0 };
                 if *has_ping {
                     bytes.extend(frame(side, 0x89, &payload[..payload.len().min(125)]));
-                    expected.push(Told::Control(9, payload[..payload.len().min(125)].to_vec()));
+                    expected.push(ReadMessage::Control(9, payload[..payload.len().min(125)].to_vec()));
                 }
                 bytes.extend(frame(side, last | opcode, payload));
             }
-            expected.push(Told::Message(message.iter().flat_map(|(payload, _)| payload.clone()).collect()));
+            expected.push(ReadMessage::Message(message.iter().flat_map(|(payload, _)| payload.clone()).collect()));
         }
         let (mut left, mut parts) = (bytes.as_slice(), Vec::new());
         for cut in cuts.into_iter().cycle() {

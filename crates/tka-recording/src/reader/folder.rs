@@ -13,13 +13,13 @@ use futures::{FutureExt, TryStreamExt};
 use super::{Content, Details, FIRST_LINE, Reader, first_line};
 use crate::name::RecordingName;
 use crate::sink::folder::{Folder, PART, blocking, whole_flushes};
-use crate::sink::{Done, Form};
+use crate::sink::{Form, SinkFuture};
 
 /// How much of a file is read at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
 /// The file of a recording, open for reading.
-struct Opened {
+struct RecordingFile {
     file: File,
     form: Form,
     is_open: bool,
@@ -28,7 +28,7 @@ struct Opened {
 }
 
 impl Reader for Folder {
-    fn names(&self) -> Done<'_, Vec<RecordingName>> {
+    fn names(&self) -> SinkFuture<'_, Vec<RecordingName>> {
         let folder = self.clone();
         let list = move || {
             let mut names: Vec<_> = folder.list()?.into_iter().map(|kept| kept.name).collect();
@@ -40,13 +40,13 @@ impl Reader for Folder {
         blocking(self.readers(), list).boxed()
     }
 
-    fn details(&self, name: &RecordingName) -> Done<'_, Option<Details>> {
+    fn details(&self, name: &RecordingName) -> SinkFuture<'_, Option<Details>> {
         let (folder, name) = (self.path().to_owned(), name.clone());
         let read = move || open(&folder, &name)?.map(|opened| opened.details()).transpose();
         blocking(self.readers(), read).boxed()
     }
 
-    fn content(&self, name: &RecordingName) -> Done<'_, Option<(Form, Content)>> {
+    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Form, Content)>> {
         let (folder, name, readers) = (self.path().to_owned(), name.clone(), Arc::clone(self.readers()));
         async move {
             let opened = blocking(&readers, move || open(&folder, &name)).await?;
@@ -57,12 +57,12 @@ impl Reader for Folder {
 }
 
 /// Opens a recording, whichever of its files is there. One that becomes whole meanwhile is found at the second look.
-fn open(folder: &Path, name: &RecordingName) -> io::Result<Option<Opened>> {
+fn open(folder: &Path, name: &RecordingName) -> io::Result<Option<RecordingFile>> {
     for (part, is_open) in [("", false), (PART, true), ("", false)] {
         for form in [Form::Plain, Form::Sealed] {
             let path = folder.join(format!("{name}.{}{part}", form.extension()));
             match open_file(&path) {
-                Ok(file) => return Opened::new(file, form, is_open).map(Some),
+                Ok(file) => return RecordingFile::new(file, form, is_open).map(Some),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -81,7 +81,7 @@ fn open_file(path: &Path) -> io::Result<File> {
 
 // === impl Opened ===
 
-impl Opened {
+impl RecordingFile {
     fn new(file: File, form: Form, is_open: bool) -> io::Result<Self> {
         let length = if is_open {
             whole_flushes(&file, form.mark())?

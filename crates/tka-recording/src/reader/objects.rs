@@ -9,10 +9,10 @@ use object_store::{Error, GetOptions, GetResult};
 use super::{Content, Details, FIRST_LINE, Reader, first_line};
 use crate::name::RecordingName;
 use crate::sink::objects::{END, Objects};
-use crate::sink::{Done, Form, SinkError};
+use crate::sink::{Form, SinkError, SinkFuture};
 
 impl Reader for Objects {
-    fn names(&self) -> Done<'_, Vec<RecordingName>> {
+    fn names(&self) -> SinkFuture<'_, Vec<RecordingName>> {
         async move {
             let listed = self.store().list_with_delimiter(Some(self.prefix())).await;
             let folders = listed.map_err(|error| unread(&error))?.common_prefixes;
@@ -27,7 +27,7 @@ impl Reader for Objects {
         .boxed()
     }
 
-    fn details(&self, name: &RecordingName) -> Done<'_, Option<Details>> {
+    fn details(&self, name: &RecordingName) -> SinkFuture<'_, Option<Details>> {
         let name = name.clone();
         async move {
             let Some((form, first)) = self.first(&name).await? else {
@@ -56,7 +56,7 @@ impl Reader for Objects {
         .boxed()
     }
 
-    fn content(&self, name: &RecordingName) -> Done<'_, Option<(Form, Content)>> {
+    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Form, Content)>> {
         let name = name.clone();
         async move {
             let Some((form, first)) = self.first(&name).await? else {

@@ -16,14 +16,14 @@ pub(super) struct Shared {
     pub(super) more: Notify,
     /// There is nothing more to wait for.
     pub(super) ends: Notify,
-    pub(super) written: watch::Sender<Written>,
+    pub(super) written: watch::Sender<Progress>,
     began: Instant,
     limits: Limits,
 }
 
 /// How far it is written.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Written {
+pub(super) struct Progress {
     pub(super) recorded: u64,
     failed: Option<RecordError>,
     pub(super) is_over: bool,
@@ -79,7 +79,7 @@ impl Shared {
     pub(super) async fn is_written(&self, recorded: u64) -> Result<(), RecordError> {
         let mut written = self.written.subscribe();
         let is_decided =
-            |written: &Written| written.recorded >= recorded || written.failed.is_some() || written.is_over;
+            |written: &Progress| written.recorded >= recorded || written.failed.is_some() || written.is_over;
         let written = written.wait_for(is_decided).await.map_err(|_| RecordError::Ended)?;
         if written.recorded >= recorded {
             return Ok(());

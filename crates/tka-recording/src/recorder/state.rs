@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::types::{End, Limits, Mode, RecordError};
 use crate::backlog::Share;
 use crate::cast::Cast;
-use crate::channels::{Channels, Said, Stream};
+use crate::channels::{ChannelEvent, Channels, Stream};
 use crate::frames::Side;
 
 /// How much may wait to be written of a stream that does not wait for its recording, in bytes. More is left out.
@@ -92,13 +92,13 @@ impl State {
             Side::Server => &mut self.server,
         };
         channels.read(bytes, |said| {
-            if side == Side::Client && !matches!(said, Said::Bytes(Stream::Stdin, _)) {
+            if side == Side::Client && !matches!(said, ChannelEvent::Bytes(Stream::Stdin, _)) {
                 return notice(cast, notices, at, said);
             }
             if has_room(cast) {
                 return cast.record(at, said);
             }
-            if let Said::Bytes(Stream::Stdout | Stream::Stderr | Stream::Error, bytes) = said {
+            if let ChannelEvent::Bytes(Stream::Stdout | Stream::Stderr | Stream::Error, bytes) = said {
                 *left_out += u64::try_from(bytes.len()).unwrap_or_default();
             }
         })?;
@@ -155,11 +155,11 @@ impl State {
 }
 
 /// Records what a client sends beside its input, until that was too much, which the recording says.
-fn notice(cast: &mut Cast, left: &mut Option<usize>, at: Duration, said: Said<'_>) {
+fn notice(cast: &mut Cast, left: &mut Option<usize>, at: Duration, said: ChannelEvent<'_>) {
     let Some(room) = *left else { return };
     let data = match said {
-        Said::Bytes(_, data) | Said::Other(_, data) | Said::Control(_, data) => data.len(),
-        Said::Size { .. } | Said::StdinEnds => 0,
+        ChannelEvent::Bytes(_, data) | ChannelEvent::Other(_, data) | ChannelEvent::Control(_, data) => data.len(),
+        ChannelEvent::Size { .. } | ChannelEvent::StdinEnds => 0,
     };
     *left = room.checked_sub(LINE + data);
     match left {

@@ -4,7 +4,7 @@ use crate::cast::tests::{bytes_of, lines};
 use crate::channels::Stream;
 use crate::frames::FrameError;
 use crate::frames::tests::frame;
-use crate::sink::{Done, Form, Writing};
+use crate::sink::{Form, RecordingWriter, SinkFuture};
 use bytes::Bytes;
 use futures::FutureExt;
 use std::io;
@@ -17,10 +17,10 @@ use tokio::time::timeout;
 
 /// A sink in memory that fails, or takes its time, when it is told to.
 #[derive(Clone, Debug, Default)]
-struct Memory(Arc<Kept>);
+struct Memory(Arc<MemoryState>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct MemoryState {
     bytes: Mutex<Vec<u8>>,
     is_full: AtomicBool,
     is_stuck: AtomicBool,
@@ -39,14 +39,14 @@ impl Memory {
 }
 
 impl Sink for Memory {
-    fn begin(&self, _: &RecordingName, _: Form) -> Done<'_, Box<dyn Writing>> {
-        let writing: Box<dyn Writing> = Box::new(self.clone());
+    fn begin(&self, _: &RecordingName, _: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
+        let writing: Box<dyn RecordingWriter> = Box::new(self.clone());
         async move { Ok(writing) }.boxed()
     }
 }
 
-impl Writing for Memory {
-    fn append(&mut self, bytes: Bytes) -> Done<'_, ()> {
+impl RecordingWriter for Memory {
+    fn append(&mut self, bytes: Bytes) -> SinkFuture<'_, ()> {
         async move {
             if self.0.is_stuck.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
@@ -63,12 +63,12 @@ impl Writing for Memory {
         .boxed()
     }
 
-    fn finish(self: Box<Self>) -> Done<'static, ()> {
+    fn finish(self: Box<Self>) -> SinkFuture<'static, ()> {
         self.0.is_finished.store(true, Ordering::Relaxed);
         async { Ok(()) }.boxed()
     }
 
-    fn discard(self: Box<Self>) -> Done<'static, ()> {
+    fn discard(self: Box<Self>) -> SinkFuture<'static, ()> {
         self.0.is_discarded.store(true, Ordering::Relaxed);
         self.0.discarded.notify_one();
         async { Ok(()) }.boxed()
@@ -96,10 +96,10 @@ async fn begin_beside(
     limits: Limits,
     backlog: &Arc<Backlog>,
 ) -> Result<(Recorder, JoinHandle<Outcome>), RecordError> {
-    let about = About {
+    let about = RecordingMetadata {
         stdin_recorded,
         required,
-        ..About::default()
+        ..RecordingMetadata::default()
     };
     let began = "2026-11-26T17:54:46Z".parse().unwrap();
     let name = RecordingName::new(began, "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11").unwrap();
@@ -191,9 +191,9 @@ async fn full_disk_ends_a_stream_that_must_be_recorded_and_says_why() {
     assert_eq!(stdout(&sink), "a");
     assert!(
         begin_with(
-            &Memory(Arc::new(Kept {
+            &Memory(Arc::new(MemoryState {
                 is_full: true.into(),
-                ..Kept::default()
+                ..MemoryState::default()
             })),
             true,
             false,

@@ -12,13 +12,13 @@ use tokio::time::timeout;
 use super::shared::Shared;
 use super::types::{End, Mode, Outcome, PATIENCE, RecordError};
 use crate::name::RecordingName;
-use crate::sink::{Form, Sink, SinkError, Writing};
+use crate::sink::{Form, RecordingWriter, Sink, SinkError};
 
 /// How long a stream is gathered for that does not wait for its recording.
 const GATHERED: Duration = Duration::from_millis(500);
 
 /// A recording that begins, with its first line.
-pub(super) type Opening = BoxFuture<'static, Result<Box<dyn Writing>, RecordError>>;
+pub(super) type OpenFuture = BoxFuture<'static, Result<Box<dyn RecordingWriter>, RecordError>>;
 
 /// Begins a recording with its first line. Where it is required, that is kept when this returns.
 pub(super) async fn opening(
@@ -26,7 +26,7 @@ pub(super) async fn opening(
     sink: &Arc<dyn Sink>,
     name: &RecordingName,
     header: Bytes,
-) -> Result<Opening, RecordError> {
+) -> Result<OpenFuture, RecordError> {
     let opening = open(Arc::clone(sink), name.clone(), header);
     if mode == Mode::BestEffort {
         return Ok(opening.boxed());
@@ -35,7 +35,11 @@ pub(super) async fn opening(
     Ok(async move { Ok(writing) }.boxed())
 }
 
-async fn open(sink: Arc<dyn Sink>, name: RecordingName, header: Bytes) -> Result<Box<dyn Writing>, RecordError> {
+async fn open(
+    sink: Arc<dyn Sink>,
+    name: RecordingName,
+    header: Bytes,
+) -> Result<Box<dyn RecordingWriter>, RecordError> {
     let first_line = async {
         let mut writing = sink.begin(&name, Form::Plain).await?;
         writing.append(header).await?;
@@ -46,8 +50,8 @@ async fn open(sink: Arc<dyn Sink>, name: RecordingName, header: Bytes) -> Result
 
 /// What `opening` gives. If its caller hangs up meanwhile, what it kept is removed.
 async fn detached(
-    opening: impl Future<Output = Result<Box<dyn Writing>, RecordError>> + Send + 'static,
-) -> Result<Box<dyn Writing>, RecordError> {
+    opening: impl Future<Output = Result<Box<dyn RecordingWriter>, RecordError>> + Send + 'static,
+) -> Result<Box<dyn RecordingWriter>, RecordError> {
     let (sender, receiver) = oneshot::channel();
     tokio::spawn(async move {
         if let Err(Ok(unwanted)) = sender.send(opening.await) {
@@ -59,7 +63,7 @@ async fn detached(
 }
 
 /// Writes what is recorded until the recording ends or cannot be written.
-pub(super) async fn write(shared: Arc<Shared>, opening: Opening, mode: Mode, name: RecordingName) -> Outcome {
+pub(super) async fn write(shared: Arc<Shared>, opening: OpenFuture, mode: Mode, name: RecordingName) -> Outcome {
     let outcome = match opening.await {
         Ok(writing) => write_on(&shared, writing, mode, &name).await,
         Err(error) => {
@@ -73,7 +77,7 @@ pub(super) async fn write(shared: Arc<Shared>, opening: Opening, mode: Mode, nam
     outcome
 }
 
-async fn write_on(shared: &Shared, mut writing: Box<dyn Writing>, mode: Mode, name: &RecordingName) -> Outcome {
+async fn write_on(shared: &Shared, mut writing: Box<dyn RecordingWriter>, mode: Mode, name: &RecordingName) -> Outcome {
     let end = loop {
         shared.more.notified().await;
         if mode == Mode::BestEffort {
@@ -114,7 +118,7 @@ async fn write_on(shared: &Shared, mut writing: Box<dyn Writing>, mode: Mode, na
     Outcome::Incomplete
 }
 
-async fn append(writing: &mut Box<dyn Writing>, bytes: Bytes) -> Result<(), RecordError> {
+async fn append(writing: &mut Box<dyn RecordingWriter>, bytes: Bytes) -> Result<(), RecordError> {
     match timeout(PATIENCE, writing.append(bytes)).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(RecordError::Slow),

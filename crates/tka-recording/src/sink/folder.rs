@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::{Done, Form, Sink, SinkError, Writing};
+use super::{Form, RecordingWriter, Sink, SinkError, SinkFuture};
 use crate::name::RecordingName;
 
 /// The end of the name of a file that is not whole.
@@ -126,8 +126,8 @@ impl Folder {
         Ok(count)
     }
 
-    /// When the recordings were last looked through, as [`Self::is_looked_through`] was told; none where that is not known.
-    pub fn looked_through(&self) -> io::Result<Option<Timestamp>> {
+    /// When the recordings were last looked through, as [`Self::record_scan`] was told; none where that is not known.
+    pub fn last_scan(&self) -> io::Result<Option<Timestamp>> {
         match fs::read_to_string(self.path.join(LOOKED_THROUGH)) {
             Ok(text) => Ok(text.trim().parse().ok()),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => Ok(None),
@@ -136,7 +136,7 @@ impl Folder {
     }
 
     /// The recordings are looked through at `now`. Replicas that share the folder share this too. A kill may leave half of it, which is not known then.
-    pub fn is_looked_through(&self, now: Timestamp) -> io::Result<()> {
+    pub fn record_scan(&self, now: Timestamp) -> io::Result<()> {
         let mut file = OpenOptions::new();
         let file = file.write(true).create(true).truncate(true).mode(0o600);
         writeln!(file.open(self.path.join(LOOKED_THROUGH))?, "{now}")
@@ -158,12 +158,12 @@ impl Folder {
 }
 
 impl Sink for Folder {
-    fn begin(&self, name: &RecordingName, form: Form) -> Done<'_, Box<dyn Writing>> {
+    fn begin(&self, name: &RecordingName, form: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
         let (folder, name, threads) = (self.path.clone(), name.clone(), Arc::clone(&self.threads));
         async move {
             let open = blocking(&threads, move || Open::new(folder, &name, form)).await?;
             let open = Some(open);
-            let part: Box<dyn Writing> = Box::new(Part { open, threads });
+            let part: Box<dyn RecordingWriter> = Box::new(Part { open, threads });
             Ok(part)
         }
         .boxed()
@@ -172,8 +172,8 @@ impl Sink for Folder {
 
 // === impl Part ===
 
-impl Writing for Part {
-    fn append(&mut self, bytes: Bytes) -> Done<'_, ()> {
+impl RecordingWriter for Part {
+    fn append(&mut self, bytes: Bytes) -> SinkFuture<'_, ()> {
         async move {
             // Whatever becomes of this, it is back only if the disk answered.
             let mut open = self.open.take().ok_or(SinkError::GivenUp)?;
@@ -188,7 +188,7 @@ impl Writing for Part {
         .boxed()
     }
 
-    fn finish(self: Box<Self>) -> Done<'static, ()> {
+    fn finish(self: Box<Self>) -> SinkFuture<'static, ()> {
         async move {
             let open = self.open.ok_or(SinkError::GivenUp)?;
             blocking(&self.threads, move || open.finish()).await
@@ -196,7 +196,7 @@ impl Writing for Part {
         .boxed()
     }
 
-    fn discard(self: Box<Self>) -> Done<'static, ()> {
+    fn discard(self: Box<Self>) -> SinkFuture<'static, ()> {
         async move {
             let open = self.open.ok_or(SinkError::GivenUp)?;
             blocking(&self.threads, move || fs::remove_file(&open.part)).await

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::{Done, Form, Sink, SinkError, Writing};
+use super::{Form, RecordingWriter, Sink, SinkError, SinkFuture};
 use crate::name::RecordingName;
 
 /// The name of the object that says that a recording is whole. It is no `.cast`, so that those alone are the recording.
@@ -75,8 +75,8 @@ fn flush_in(folder: &Path, form: Form, number: u64) -> Path {
 }
 
 impl Sink for Objects {
-    fn begin(&self, name: &RecordingName, form: Form) -> Done<'_, Box<dyn Writing>> {
-        let writing: Box<dyn Writing> = Box::new(Flushes {
+    fn begin(&self, name: &RecordingName, form: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
+        let writing: Box<dyn RecordingWriter> = Box::new(Flushes {
             store: Arc::clone(&self.store),
             folder: self.folder(name),
             form,
@@ -95,8 +95,8 @@ impl Flushes {
     }
 }
 
-impl Writing for Flushes {
-    fn append(&mut self, bytes: Bytes) -> Done<'_, ()> {
+impl RecordingWriter for Flushes {
+    fn append(&mut self, bytes: Bytes) -> SinkFuture<'_, ()> {
         async move {
             // Behind one of which it is not known whether it is kept nothing may stand: there might be a hole.
             if std::mem::replace(&mut self.has_failed, true) {
@@ -114,7 +114,7 @@ impl Writing for Flushes {
         .boxed()
     }
 
-    fn finish(self: Box<Self>) -> Done<'static, ()> {
+    fn finish(self: Box<Self>) -> SinkFuture<'static, ()> {
         async move {
             if self.has_failed {
                 return Err(SinkError::GivenUp);
@@ -130,7 +130,7 @@ impl Writing for Flushes {
         .boxed()
     }
 
-    fn discard(self: Box<Self>) -> Done<'static, ()> {
+    fn discard(self: Box<Self>) -> SinkFuture<'static, ()> {
         async move {
             for number in 1..=self.count {
                 let path = self.path(number);

@@ -7,8 +7,8 @@ use axum::http::StatusCode;
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use tka_api::audit::{self, Outcome, Record};
-use tka_core::{MayNot, Reason, Session, SessionName};
-use tka_operator::{BrokenGlass, Leadership, backoff};
+use tka_core::{CannotApprove, Reason, Session, SessionName};
+use tka_operator::{Leadership, UnacknowledgedSignIns, backoff};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -52,13 +52,13 @@ enum Due {
 }
 
 /// Until when `glass` is told, unless it is acknowledged.
-pub(crate) fn told_until(glass: &BrokenGlass) -> Timestamp {
+pub(crate) fn told_until(glass: &UnacknowledgedSignIns) -> Timestamp {
     let last = last(glass);
     last.checked_add(GIVEN_UP).unwrap_or(last)
 }
 
 /// When the last sign-in was.
-fn last(glass: &BrokenGlass) -> Timestamp {
+fn last(glass: &UnacknowledgedSignIns) -> Timestamp {
     glass.last().map_or(glass.told, |last| last.at)
 }
 
@@ -77,7 +77,7 @@ fn due(last: Timestamp, told: Timestamp, now: Timestamp) -> Due {
 
 impl Approver {
     /// What they may acknowledge.
-    pub(crate) async fn unacknowledged(&self, app: &App) -> Result<Vec<BrokenGlass>, Failure> {
+    pub(crate) async fn unacknowledged(&self, app: &App) -> Result<Vec<UnacknowledgedSignIns>, Failure> {
         if !self.is_any() {
             return Ok(Vec::new());
         }
@@ -93,7 +93,7 @@ impl Approver {
         context: &AuditContext,
         name: &str,
         seen: &Seen,
-    ) -> Result<BrokenGlass, Failure> {
+    ) -> Result<UnacknowledgedSignIns, Failure> {
         if !self.is_any() {
             return Err(super::no_oversight());
         }
@@ -136,14 +136,14 @@ fn another() -> Failure {
     )
 }
 
-fn may_not(why: MayNot) -> Failure {
+fn may_not(why: CannotApprove) -> Failure {
     match why {
-        MayNot::Own => Failure::new(
+        CannotApprove::Own => Failure::new(
             StatusCode::FORBIDDEN,
             "this emergency sign-in is your own, and another acknowledges it",
             &["ask one who has oversight of its rule"],
         ),
-        MayNot::Machine | MayNot::NoOversight => none(),
+        CannotApprove::Machine | CannotApprove::NoOversight => none(),
     }
 }
 
@@ -231,7 +231,7 @@ impl Audit {
     async fn acknowledged(
         &self,
         context: &AuditContext,
-        glass: &BrokenGlass,
+        glass: &UnacknowledgedSignIns,
         comment: Option<&Reason>,
     ) -> Result<(), AuditError> {
         let record = Record {
@@ -243,7 +243,7 @@ impl Audit {
     }
 
     /// Records that none has acknowledged `glass`.
-    async fn unacknowledged(&self, glass: &BrokenGlass, why: Option<&str>) -> Result<(), AuditError> {
+    async fn unacknowledged(&self, glass: &UnacknowledgedSignIns, why: Option<&str>) -> Result<(), AuditError> {
         let record = Record {
             session: glass.session().map(|session| self.session(&session)),
             break_glass: Some(told(glass, None)),
@@ -258,7 +258,7 @@ impl Audit {
     }
 }
 
-fn told(glass: &BrokenGlass, comment: Option<&Reason>) -> audit::BreakGlass {
+fn told(glass: &UnacknowledgedSignIns, comment: Option<&Reason>) -> audit::BreakGlass {
     let last = glass.last();
     audit::BreakGlass {
         request: last.map(|last| last.request.clone()).unwrap_or_default(),

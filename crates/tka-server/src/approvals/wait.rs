@@ -10,7 +10,7 @@ use crate::answer::Failure;
 
 /// What a sign-in that waits has come to.
 #[derive(Debug)]
-pub enum Decided {
+pub enum WaitOutcome {
     /// Its session was given.
     Granted,
     /// One has denied it.
@@ -22,10 +22,10 @@ pub enum Decided {
 }
 
 /// Waits until `waiting` is decided, for so long at the most.
-pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Result<Decided, Failure> {
+pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Result<WaitOutcome, Failure> {
     let deadline = Instant::now() + wait;
     let Some(mut watched) = app.sessions.waiting() else {
-        return Ok(Decided::Not(Box::new(waiting)));
+        return Ok(WaitOutcome::Not(Box::new(waiting)));
     };
     // Its beginning may not have been told of yet.
     let mut is_told = false;
@@ -39,21 +39,21 @@ pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Resul
             // A watch may be behind: the API server has the last word.
             None if is_told => match same(app.sessions.waiting_named(last.name.as_str()).await?, &last) {
                 Some(there) => last = there,
-                None => return Ok(Decided::Over),
+                None => return Ok(WaitOutcome::Over),
             },
             None => {}
         }
         match last.request.state((app.clock)()) {
-            RequestState::Granted => return Ok(Decided::Granted),
-            RequestState::Denied => return Ok(Decided::Denied(Box::new(last))),
-            RequestState::Expired => return Ok(Decided::Over),
+            RequestState::Granted => return Ok(WaitOutcome::Granted),
+            RequestState::Denied => return Ok(WaitOutcome::Denied(Box::new(last))),
+            RequestState::Expired => return Ok(WaitOutcome::Over),
             RequestState::Waiting | RequestState::Approved => {}
         }
         let rest = Instant::now() + last.request.rest((app.clock)()) + Duration::from_millis(1);
         if timeout_at(deadline.min(rest), watched.changed()).await.is_err() && Instant::now() >= deadline {
             // It may have been withdrawn without a word of the watch.
             let there = same(app.sessions.waiting_named(last.name.as_str()).await?, &last);
-            return Ok(there.map_or(Decided::Over, |there| Decided::Not(Box::new(there))));
+            return Ok(there.map_or(WaitOutcome::Over, |there| WaitOutcome::Not(Box::new(there))));
         }
     }
 }

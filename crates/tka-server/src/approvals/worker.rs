@@ -29,7 +29,7 @@ const AT_MOST: usize = 4096;
 /// The sessions for which sign-ins waited a moment ago, so that who decides too late is told so. It is a courtesy: a replica that was started since knows
 /// none.
 #[derive(Debug, Default)]
-pub struct RecentlyOver(Mutex<HashMap<String, (Timestamp, WaitingSignIn)>>);
+pub struct RecentRequests(Mutex<HashMap<String, (Timestamp, WaitingSignIn)>>);
 
 /// Looks after the sign-ins that wait.
 pub(crate) struct Worker {
@@ -41,7 +41,7 @@ pub(crate) struct Worker {
 
 // === impl RecentlyOver ===
 
-impl RecentlyOver {
+impl RecentRequests {
     pub(crate) fn remember(&self, waiting: &WaitingSignIn, now: Timestamp) {
         let mut all = self.all();
         all.retain(|_, (since, _)| now.duration_since(*since) < REMEMBERED);

@@ -34,7 +34,7 @@ type Single<C> = RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Cl
 
 /// Whose budget pays for the record of a refusal.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Payer<'a> {
+pub(super) enum RefusalBucket<'a> {
     /// That caller's, on the device that they call from.
     Caller(&'a Caller),
     /// That of the pages in that caller's browser, which must not use up the caller's own.
@@ -80,14 +80,14 @@ impl<C: Clock + Clone> Budget<C> {
     }
 
     /// Spends one record of a refusal. Without one left the refusal counts as left out.
-    pub(super) fn spend(&self, payer: Payer<'_>) -> bool {
+    pub(super) fn spend(&self, payer: RefusalBucket<'_>) -> bool {
         let is_paid = match payer {
             // In this order: a caller who has none left takes nothing from the others.
-            Payer::Caller(caller) | Payer::Page(caller) => {
-                let slot = self.slot(caller, matches!(payer, Payer::Page(_)));
+            RefusalBucket::Caller(caller) | RefusalBucket::Page(caller) => {
+                let slot = self.slot(caller, matches!(payer, RefusalBucket::Page(_)));
                 self.callers.check_key(&slot).is_ok() && self.total.check().is_ok()
             }
-            Payer::Unidentified => self.unidentified.check().is_ok(),
+            RefusalBucket::Unidentified => self.unidentified.check().is_ok(),
         };
         if !is_paid {
             self.untold.fetch_add(1, Ordering::Relaxed);
@@ -120,7 +120,9 @@ mod tests {
     /// How many of `count` refusals of `device` have a record.
     fn recorded(budget: &Budget<FakeRelativeClock>, device: &str, count: usize) -> usize {
         let caller = caller(device);
-        (0..count).filter(|_| budget.spend(Payer::Caller(&caller))).count()
+        (0..count)
+            .filter(|_| budget.spend(RefusalBucket::Caller(&caller)))
+            .count()
     }
 
     // cases.md 11.2
@@ -140,7 +142,10 @@ mod tests {
         let (budget, _) = budget();
         assert_eq!(budget.left_out(), None);
         recorded(&budget, "n1", 120);
-        assert_eq!((0..61).filter(|_| budget.spend(Payer::Unidentified)).count(), 60);
+        assert_eq!(
+            (0..61).filter(|_| budget.spend(RefusalBucket::Unidentified)).count(),
+            60
+        );
         assert_eq!((budget.left_out(), budget.left_out()), (Some(101), None));
         assert_eq!(budget.suppressed.get(), 101);
     }
@@ -171,10 +176,19 @@ mod tests {
     fn page_and_unidentified_use_up_their_own_budget() {
         let (budget, clock) = budget();
         let alice = caller("n1");
-        assert_eq!((0..100).filter(|_| budget.spend(Payer::Unidentified)).count(), 60);
-        assert_eq!((0..100).filter(|_| budget.spend(Payer::Page(&alice))).count(), 20);
+        assert_eq!(
+            (0..100).filter(|_| budget.spend(RefusalBucket::Unidentified)).count(),
+            60
+        );
+        assert_eq!(
+            (0..100).filter(|_| budget.spend(RefusalBucket::Page(&alice))).count(),
+            20
+        );
         assert_eq!(recorded(&budget, "n1", 100), 20);
         clock.advance(Duration::from_secs(3));
-        assert_eq!((0..100).filter(|_| budget.spend(Payer::Unidentified)).count(), 3);
+        assert_eq!(
+            (0..100).filter(|_| budget.spend(RefusalBucket::Unidentified)).count(),
+            3
+        );
     }
 }

@@ -28,17 +28,17 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::App;
-use crate::answer::{Failure, RefusalKind, Why, not_recorded, unwritable};
+use crate::answer::{Failure, RefusalCause, RefusalKind, not_recorded, unwritable};
 use crate::audit_context::AuditContext;
 use crate::metrics::Metrics;
 use crate::notifications::Notifier;
-use crate::rates::By;
+use crate::rates::Requester;
 
-use self::budget::{Budget, Payer};
+use self::budget::{Budget, RefusalBucket};
 pub use self::records::ByRequest;
-pub use self::search::{Found, Place, Question, SearchError};
+pub use self::search::{AuditQuery, Found, LogPosition, SearchError};
 use self::writer::Queue;
-pub use self::writer::{AuditError, Room, Writer};
+pub use self::writer::{AuditError, QueueSlot, Writer};
 
 /// The longest credential ID that is believed to be one. The API server makes UUIDs.
 const CREDENTIAL_ID_BYTES: usize = 128;
@@ -70,7 +70,7 @@ pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let response = next.run(request).await;
     let status = response.status();
     if status.is_client_error() || status.is_server_error() {
-        let why = response.extensions().get::<Why>();
+        let why = response.extensions().get::<RefusalCause>();
         let kind = response.extensions().get::<RefusalKind>().map(|kind| kind.0);
         app.metrics.refused(status, kind);
         app.audit.refused(&context, status, why);
@@ -188,7 +188,7 @@ impl Audit {
     }
 
     /// Searches the records that this server keeps in files. A thread of its own does it, which goes on where the caller hangs up, and no longer than some seconds.
-    pub async fn search(&self, question: Question) -> Result<Found, SearchError> {
+    pub async fn search(&self, question: AuditQuery) -> Result<Found, SearchError> {
         let file = self.file.clone().ok_or(SearchError::NoFile)?;
         let failed = |path: &Path, source| SearchError::Io {
             path: path.to_owned(),
@@ -218,9 +218,9 @@ impl Audit {
     }
 
     /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
-    pub fn carried(
+    pub fn proxied(
         &self,
-        room: Room,
+        room: QueueSlot,
         context: &AuditContext,
         session: &Session,
         request: audit::ApiRequest,
@@ -238,7 +238,7 @@ impl Audit {
 
     /// Keeps room for the record of a request that is to be carried, if it would be written as far as is known. Unless this returns well the request must
     /// not be carried.
-    pub async fn room(&self) -> Result<Room, Failure> {
+    pub async fn room(&self) -> Result<QueueSlot, Failure> {
         self.queue.check().await.map_err(|why| unwritable(&why))?;
         Ok(self.queue.room()?)
     }
@@ -322,7 +322,7 @@ impl Audit {
     }
 
     /// Records that the request of `context` was refused and says so in the log, or counts that it did not.
-    pub(crate) fn refused(&self, context: &AuditContext, status: StatusCode, why: Option<&Why>) {
+    pub(crate) fn refused(&self, context: &AuditContext, status: StatusCode, why: Option<&RefusalCause>) {
         if !self.budget.spend(payer(context)) {
             return;
         }
@@ -428,11 +428,11 @@ impl Audit {
 }
 
 /// Whose budget pays for a record that the request of `context` is refused.
-fn payer(context: &AuditContext) -> Payer<'_> {
+fn payer(context: &AuditContext) -> RefusalBucket<'_> {
     match (context.identified.get(), context.by.get()) {
-        (None, _) => Payer::Unidentified,
-        (Some(identified), Some(By::Page)) => Payer::Page(&identified.caller),
-        (Some(identified), _) => Payer::Caller(&identified.caller),
+        (None, _) => RefusalBucket::Unidentified,
+        (Some(identified), Some(Requester::Page)) => RefusalBucket::Page(&identified.caller),
+        (Some(identified), _) => RefusalBucket::Caller(&identified.caller),
     }
 }
 
@@ -561,7 +561,7 @@ mod tests {
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05.678901Z"));
         let (audit, writer) = Audit::start(&path, "tka", clock, &Metrics::default(), 0).unwrap();
         let (known, unknown) = (context(), context());
-        known.by(&Arc::new(identified()), By::Caller);
+        known.by(&Arc::new(identified()), Requester::Caller);
         known.about(&session());
         let credential = Credential {
             token: token(r#"{"jti": "4711-a"}"#),
@@ -570,7 +570,7 @@ mod tests {
         audit.signed_in(&known, &session(), false).await.unwrap();
         audit.signed_in(&known, &session(), true).await.unwrap();
         audit.credential_issued(&known, &session(), &credential).await.unwrap();
-        audit.refused(&known, StatusCode::FORBIDDEN, Some(&Why("no\nrule".into())));
+        audit.refused(&known, StatusCode::FORBIDDEN, Some(&RefusalCause("no\nrule".into())));
         audit.refused(&unknown, StatusCode::INTERNAL_SERVER_ERROR, None);
         let (by_loop, by_request) = (audit.clone(), ByRequest::new(&audit, &Arc::new(known)));
         by_request.ended(&session(), &EndReason::SignedOut).await;
@@ -634,9 +634,9 @@ mod tests {
         let metrics = Metrics::default();
         let (audit, writer) = Audit::start(&path, "tka", clock, &metrics, 0).unwrap();
         let known = context();
-        known.by(&Arc::new(identified()), By::Caller);
+        known.by(&Arc::new(identified()), Requester::Caller);
         for _ in 0..400 {
-            audit.refused(&known, StatusCode::FORBIDDEN, Some(&Why("no rule".into())));
+            audit.refused(&known, StatusCode::FORBIDDEN, Some(&RefusalCause("no rule".into())));
         }
         // What is given is recorded whatever went before, and tells what was left out.
         for _ in 0..100 {

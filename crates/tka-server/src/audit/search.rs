@@ -5,7 +5,7 @@
 
 mod backwards;
 mod files;
-mod place;
+mod position;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use tka_api::audit::Record;
 
 use self::backwards::{Backwards, Line};
 use self::files::{Log, LogFiles};
-pub use self::place::Place;
+pub use self::position::LogPosition;
 
 /// How much is read for one answer. A file of a gigabyte takes sixteen.
 const READ: u64 = 64 * 1024 * 1024;
@@ -30,7 +30,7 @@ const FOUND: usize = 512 * 1024;
 const OUT_OF_ORDER: SignedDuration = SignedDuration::from_hours(1);
 
 /// Which records.
-pub struct Question {
+pub struct AuditQuery {
     /// Whether a record is meant, but for its time.
     pub means: Box<dyn Fn(&Record) -> bool + Send>,
     /// From then on.
@@ -38,7 +38,7 @@ pub struct Question {
     /// Before then.
     pub until: Option<Timestamp>,
     /// Where an earlier search ended.
-    pub before: Option<Place>,
+    pub before: Option<LogPosition>,
     /// How many at the most.
     pub limit: usize,
 }
@@ -49,7 +49,7 @@ pub struct Found {
     /// The records, newest first.
     pub records: Vec<Record>,
     /// Where the search is to go on, if there may be more.
-    pub next: Option<Place>,
+    pub next: Option<LogPosition>,
     /// The time of the oldest record that can be searched.
     pub reaches: Option<Timestamp>,
     /// Files whose records may be meant and cannot be searched.
@@ -82,11 +82,11 @@ pub enum SearchError {
 }
 
 /// Answers `question` from the file at `path` and its rotated siblings.
-pub(super) fn search(path: &Path, question: &Question) -> Result<Found, SearchError> {
+pub(super) fn search(path: &Path, question: &AuditQuery) -> Result<Found, SearchError> {
     within(path, question, READ, Instant::now() + TIME)
 }
 
-fn within(path: &Path, question: &Question, read: u64, end: Instant) -> Result<Found, SearchError> {
+fn within(path: &Path, question: &AuditQuery, read: u64, end: Instant) -> Result<Found, SearchError> {
     let failed = |source| SearchError::Io {
         path: path.to_owned(),
         source,
@@ -116,7 +116,7 @@ fn within(path: &Path, question: &Question, read: u64, end: Instant) -> Result<F
 
 /// A search that runs.
 struct Search<'q> {
-    question: &'q Question,
+    question: &'q AuditQuery,
     /// Older records end it.
     oldest: Option<Timestamp>,
     found: Found,
@@ -179,7 +179,7 @@ impl Search<'_> {
                 return Ok(false);
             }
             if self.is_full() {
-                self.found.next = Some(Place {
+                self.found.next = Some(LogPosition {
                     file: log.identity,
                     offset: lines.position(),
                 });

@@ -51,7 +51,7 @@ pub(super) struct Queue {
 
 /// Room for one line, kept from when it is known that there will be one. However many end at once, each has its own.
 #[derive(Debug)]
-pub struct Room {
+pub struct QueueSlot {
     permit: mpsc::OwnedPermit<Message>,
     queue: Queue,
 }
@@ -195,14 +195,14 @@ impl Queue {
     }
 
     /// Keeps room for a line.
-    pub(super) fn room(&self) -> Result<Room, AuditError> {
+    pub(super) fn room(&self) -> Result<QueueSlot, AuditError> {
         let permit = self.messages.clone().try_reserve_owned();
         let permit = permit.map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => AuditError::Full,
             mpsc::error::TrySendError::Closed(_) => AuditError::Ended,
         })?;
         let queue = self.clone();
-        Ok(Room { permit, queue })
+        Ok(QueueSlot { permit, queue })
     }
 
     /// Leaves `line` to be written. If that fails it goes to the log.
@@ -244,7 +244,7 @@ impl Queue {
 
 // === impl Room ===
 
-impl Room {
+impl QueueSlot {
     /// Leaves `line` to be written. If that fails it goes to the log.
     pub(super) fn leave(self, line: Vec<u8>) {
         if self.queue.messages.is_closed() {
@@ -350,7 +350,7 @@ mod tests {
         let path = folder.path().join("audit.log");
         let lost = Counter::default();
         let (queue, writer) = start(Some(&path), lost.clone(), KEPT).unwrap();
-        let rooms: Vec<Room> = (0..KEPT).map(|_| queue.room().unwrap()).collect();
+        let rooms: Vec<QueueSlot> = (0..KEPT).map(|_| queue.room().unwrap()).collect();
         // What else is recorded has its own.
         queue.write(b"other\n".to_vec()).await.unwrap();
         for room in rooms {

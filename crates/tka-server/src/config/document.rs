@@ -10,14 +10,14 @@ use serde_saphyr::{Error, Spanned};
 #[derive(Clone, Debug)]
 pub(super) enum Node {
     /// Settings below it, in their order.
-    Map(Vec<Entry>),
+    Map(Vec<KeyValue>),
     /// Anything else; null where there is nothing.
     Value(Value),
 }
 
 /// A key and its value.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct KeyValue {
     pub(super) name: String,
     /// The line of the key, from 1.
     pub(super) line: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) struct NotYaml {
 }
 
 /// Reads a file. An empty one is an empty configuration.
-pub(super) fn read(text: &str) -> Result<Vec<Entry>, NotYaml> {
+pub(super) fn read(text: &str) -> Result<Vec<KeyValue>, NotYaml> {
     let options = serde_saphyr::options! {
         // An excerpt of the file might show a secret that was put into it by mistake.
         with_snippet: false,
@@ -138,7 +138,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
         let mut entries = Vec::new();
         while let Some(name) = map.next_key::<Spanned<String>>()? {
             let line = name.referenced.line();
-            entries.push(Entry {
+            entries.push(KeyValue {
                 name: name.value,
                 line: (line > 0).then_some(line),
                 value: map.next_value()?,
@@ -156,7 +156,7 @@ mod tests {
     fn keys_know_their_lines() {
         let text = "# a comment\na: 1\n\nb:\n  c: [x, {y: z}]\n  d:\n";
         let entries = read(text).unwrap();
-        let lines = |entries: &[Entry]| {
+        let lines = |entries: &[KeyValue]| {
             let lines = entries.iter().map(|entry| (entry.name.clone(), entry.line));
             lines.collect::<Vec<_>>()
         };

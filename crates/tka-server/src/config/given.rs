@@ -5,40 +5,40 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 use tka_core::shorten;
 
-use super::document::{Entry, Node};
-use super::keys::{Key, Known, join, keys};
+use super::document::{KeyValue, Node};
+use super::keys::{Key, KeyKind, join, keys};
 use super::nearest::nearest;
-use super::problem::{ConfigError, Place, Problem, Problems};
+use super::problem::{ConfigError, Location, Problem, Problems};
 use super::sections::Config;
 
 /// Settings, and what is wrong with what was given.
 #[derive(Debug, Default)]
-pub(super) struct Given {
-    settings: BTreeMap<&'static str, (Value, Place)>,
+pub(super) struct ParsedSettings {
+    settings: BTreeMap<&'static str, (Value, Location)>,
     problems: Vec<Problem>,
 }
 
 // === impl Given ===
 
-impl Given {
+impl ParsedSettings {
     /// Takes a file's settings.
-    pub(super) fn file(&mut self, name: &str, entries: Vec<Entry>) {
+    pub(super) fn file(&mut self, name: &str, entries: Vec<KeyValue>) {
         self.section(name, "", entries);
     }
 
-    fn section(&mut self, file: &str, section: &str, entries: Vec<Entry>) {
-        for Entry { name, line, value } in entries {
-            let place = Place::File {
+    fn section(&mut self, file: &str, section: &str, entries: Vec<KeyValue>) {
+        for KeyValue { name, line, value } in entries {
+            let place = Location::File {
                 name: file.to_owned(),
                 line,
             };
             let name = join(section, &name);
             match (keys().find(&name), value) {
                 (None, _) => self.unknown(place, &name),
-                (Some(Known::Section(section)), Node::Map(entries)) => self.section(file, section, entries),
+                (Some(KeyKind::Section(section)), Node::Map(entries)) => self.section(file, section, entries),
                 // Its defaults.
-                (Some(Known::Section(_)), Node::Value(Value::Null)) => {}
-                (Some(Known::Section(section)), Node::Value(_)) => {
+                (Some(KeyKind::Section(_)), Node::Value(Value::Null)) => {}
+                (Some(KeyKind::Section(section)), Node::Value(_)) => {
                     let below = keys().below(section).join(", ");
                     self.wrong(
                         place,
@@ -46,13 +46,13 @@ impl Given {
                         format!("it takes no value, but settings below it: {below}"),
                     );
                 }
-                (Some(Known::Setting(key)), value) => self.in_file(key, value.into_value(), place),
+                (Some(KeyKind::Setting(key)), value) => self.in_file(key, value.into_value(), place),
             }
         }
     }
 
-    fn in_file(&mut self, key: &'static Key, value: Value, place: Place) {
-        if let Some((_, Place::File { line, .. })) = self.settings.get(key.name.as_str()) {
+    fn in_file(&mut self, key: &'static Key, value: Value, place: Location) {
+        if let Some((_, Location::File { line, .. })) = self.settings.get(key.name.as_str()) {
             let line = line.map_or_else(String::new, |line| format!(", on line {line} before"));
             return self.wrong(place, &key.name, format!("it is given twice{line}: leave one out"));
         }
@@ -72,7 +72,7 @@ impl Given {
     }
 
     /// Takes a text for `key` from the environment or a flag. It is over what was given before.
-    pub(super) fn text(&mut self, key: &'static Key, text: &str, place: Place) {
+    pub(super) fn text(&mut self, key: &'static Key, text: &str, place: Location) {
         let value = if key.is_typed() {
             unquoted(without_quotes(text.trim()))
         } else {
@@ -81,14 +81,14 @@ impl Given {
         self.take(key, value, place);
     }
 
-    fn take(&mut self, key: &'static Key, value: Value, place: Place) {
+    fn take(&mut self, key: &'static Key, value: Value, place: Location) {
         match check(key, &value) {
             Ok(()) => drop(self.settings.insert(&key.name, (value, place))),
             Err(why) => self.wrong(place, &key.name, why),
         }
     }
 
-    fn unknown(&mut self, place: Place, name: &str) {
+    fn unknown(&mut self, place: Location, name: &str) {
         let meant = nearest(name).join(" or ");
         let why = if meant.is_empty() {
             "there is no such key: docs/configuration.md has them all".to_owned()
@@ -98,13 +98,13 @@ impl Given {
         self.wrong(place, &shorten(name), why);
     }
 
-    fn wrong(&mut self, place: Place, key: &str, why: String) {
+    fn wrong(&mut self, place: Location, key: &str, why: String) {
         let key = key.to_owned();
         self.problems.push(Problem { place, key, why });
     }
 
     /// The configuration, and where each of its settings stands.
-    pub(super) fn config(self) -> Result<(Config, BTreeMap<&'static str, Place>), ConfigError> {
+    pub(super) fn config(self) -> Result<(Config, BTreeMap<&'static str, Location>), ConfigError> {
         if !self.problems.is_empty() {
             return Err(ConfigError::Wrong(Problems(self.problems)));
         }
@@ -116,7 +116,7 @@ impl Given {
             // Each setting was taken by itself, so that this is none of one alone.
             let (key, why) = (error.path().to_string(), error.inner().to_string());
             let place = self.settings.get(key.as_str()).map(|(_, place)| place.clone());
-            let place = place.unwrap_or(Place::Flags);
+            let place = place.unwrap_or(Location::Flags);
             ConfigError::Wrong(Problems(vec![Problem { place, key, why }]))
         })?;
         let places = self.settings.into_iter().map(|(name, (_, place))| (name, place));

@@ -27,7 +27,7 @@ pub struct Keys {
 
 /// What a name in a file is.
 #[derive(Clone, Copy, Debug)]
-pub enum Known {
+pub enum KeyKind {
     /// It nests others.
     Section(&'static str),
     /// It has a value.
@@ -105,13 +105,13 @@ impl Keys {
 impl Keys {
     /// What `name` is, in whatever case: the original reads its file so, and writes it in lower case.
     #[must_use]
-    pub fn find(&'static self, name: &str) -> Option<Known> {
+    pub fn find(&'static self, name: &str) -> Option<KeyKind> {
         let mut settings = self.settings.iter();
         let setting = settings.find(|key| key.name.eq_ignore_ascii_case(name));
         let mut sections = self.sections.iter();
         let section = sections.find(|section| section.eq_ignore_ascii_case(name));
-        let section = section.map(|section| Known::Section(section));
-        setting.map(Known::Setting).or(section)
+        let section = section.map(|section| KeyKind::Section(section));
+        setting.map(KeyKind::Setting).or(section)
     }
 }
 
@@ -234,8 +234,8 @@ mod tests {
     #[test]
     fn names_are_found_in_any_case() {
         let found = |name| match keys().find(name) {
-            Some(Known::Setting(key)) => key.name.as_str(),
-            Some(Known::Section(section)) => section,
+            Some(KeyKind::Setting(key)) => key.name.as_str(),
+            Some(KeyKind::Section(section)) => section,
             None => "",
         };
         assert_eq!(found("api.retryafterseconds"), "api.retryAfterSeconds");

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::document;
-use super::given::Given;
-use super::keys::{Known, keys};
-use super::problem::{ConfigError, Place, Problem, Problems};
+use super::given::ParsedSettings;
+use super::keys::{KeyKind, keys};
+use super::problem::{ConfigError, Location, Problem, Problems};
 use super::sections::Config;
 
 /// One setting from a flag: a key and the text given for it.
@@ -39,7 +39,7 @@ pub struct Loaded {
     /// What that file says, to see whether it changed.
     pub bytes: Vec<u8>,
     /// Where what is set stands.
-    pub places: BTreeMap<&'static str, Place>,
+    pub places: BTreeMap<&'static str, Location>,
 }
 
 // === impl Source ===
@@ -74,7 +74,7 @@ impl Source {
         bytes: Vec<u8>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Loaded, ConfigError> {
-        let mut given = Given::default();
+        let mut given = ParsedSettings::default();
         if let Some(file) = &file {
             let name = file.display().to_string();
             let entries = parse(&name, &bytes).map_err(|problem| ConfigError::Wrong(Problems(vec![problem])))?;
@@ -84,12 +84,12 @@ impl Source {
             let variable = key.variable();
             let text = environment(&variable).filter(|text| !text.is_empty() || key.must_have_items());
             if let Some(text) = text {
-                given.text(key, &text, Place::Variable(variable));
+                given.text(key, &text, Location::Variable(variable));
             }
         }
         for setting in &self.flags {
-            if let Some(Known::Setting(key)) = keys().find(setting.key) {
-                given.text(key, &setting.text, Place::Flags);
+            if let Some(KeyKind::Setting(key)) = keys().find(setting.key) {
+                given.text(key, &setting.text, Location::Flags);
             }
         }
         let (config, places) = given.config()?;
@@ -104,7 +104,7 @@ impl Source {
 }
 
 /// A certificate without its key would be no HTTPS at all.
-fn both_or_none(config: &Config, places: &BTreeMap<&'static str, Place>) -> Result<(), ConfigError> {
+fn both_or_none(config: &Config, places: &BTreeMap<&'static str, Location>) -> Result<(), ConfigError> {
     let [certificate, key] = [&config.tls.cert_file, &config.tls.key_file].map(|path| path.as_os_str().is_empty());
     if certificate == key {
         return Ok(());
@@ -115,7 +115,7 @@ fn both_or_none(config: &Config, places: &BTreeMap<&'static str, Place>) -> Resu
         ("tls.keyFile", "tls.certFile")
     };
     let problem = Problem {
-        place: places.get(set).cloned().unwrap_or(Place::Flags),
+        place: places.get(set).cloned().unwrap_or(Location::Flags),
         key: missing.to_owned(),
         why: format!("it is missing, and {set} is set: set both, or neither for the tailnet's certificate"),
     };
@@ -130,9 +130,9 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
 }
 
 /// UTF-16 of plain text without a byte order mark is UTF-8 as well, with a NUL in every other place.
-fn parse(name: &str, bytes: &[u8]) -> Result<Vec<document::Entry>, Problem> {
+fn parse(name: &str, bytes: &[u8]) -> Result<Vec<document::KeyValue>, Problem> {
     let problem = |line, why| Problem {
-        place: Place::File {
+        place: Location::File {
             name: name.to_owned(),
             line,
         },

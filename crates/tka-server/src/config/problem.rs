@@ -7,7 +7,7 @@ use thiserror::Error;
 
 /// Where a setting stands.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Place {
+pub enum Location {
     /// In a file.
     File {
         /// What it is called.
@@ -25,7 +25,7 @@ pub enum Place {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Problem {
     /// Where.
-    pub place: Place,
+    pub place: Location,
     /// With which key, as a file nests it; empty where it is about the whole.
     pub key: String,
     /// Why, and what to do.
@@ -53,7 +53,7 @@ pub enum ConfigError {
     Wrong(Problems),
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { name, line: None } => f.write_str(name),

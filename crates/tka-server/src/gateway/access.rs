@@ -10,12 +10,12 @@ use tka_core::session::elevations;
 use tka_core::{Choice, Recording, Refusal, Request, Rule, Session, SessionName};
 use tka_gateway::request_info::Interactive;
 use tka_gateway::{RequestInfo, Target, headers};
-use tka_operator::{LiveSession, Standing, WatchedSessions};
+use tka_operator::{LiveSession, SessionState, WatchedSessions};
 use tokio::time::{Instant, timeout};
 
 use super::elevations::Elevation;
 use super::shared::Gateway;
-use super::streams::Entry;
+use super::streams::GatewaySession;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
@@ -23,7 +23,7 @@ use crate::authorize::{Authorization, applicable_rules, no_contact, not_asked};
 use crate::browser::{guard_programs, made_by};
 use crate::identified::Identified;
 use crate::identify::whois;
-use crate::rates::By;
+use crate::rates::Requester;
 use crate::sign_in::{AnswerOptions, SignInRequest};
 
 /// How long to wait for the watch to report a session that the API server already has.
@@ -33,7 +33,7 @@ const WATCH_WAIT: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct AuthorizedRequest {
     pub(super) live: LiveSession,
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Arc<GatewaySession>,
     /// The caller's address on the tailnet.
     pub(super) address: Option<IpAddr>,
     pub(super) target: Target,
@@ -126,7 +126,7 @@ async fn ordinary(
     *notice = over.as_ref().map(Elevation::is_over);
     // An address that names none means what a caller has without others.
     if target.choice == Choice::default() {
-        authorization.rules = authorization.rules.into_ordinary();
+        authorization.rules = authorization.rules.without_approval_rules();
     }
     let rules = &authorization.rules;
     let rule = rules.choose(&target.choice)?.clone();
@@ -150,9 +150,9 @@ async fn identify(
     let guarded = guard_programs(&app.node.borrow().hosts, head);
     let sign = made_by(&head.headers);
     let by = if guarded.is_ok() && sign.is_none() {
-        By::Caller
+        Requester::Caller
     } else {
-        By::Page
+        Requester::Page
     };
     context.by(&identified, by);
     gateway.rates.count(&identified.caller, by)?;
@@ -191,17 +191,17 @@ async fn session(
     }
     // It may have begun a moment ago, at another replica too.
     let standing = match app.sessions.standing(&name).await? {
-        Standing::None if target.label.is_none() && authorization.rules.begins_on_use(&rule.key()) => {
+        SessionState::None if target.label.is_none() && authorization.rules.begins_on_use(&rule.key()) => {
             begin(app, gateway, context, authorization, &target.choice, rule).await?;
             app.sessions.standing(&name).await?
         }
         standing => standing,
     };
     let (uid, not_yet) = match standing {
-        Standing::Live(begun) => (Some(begun.uid), "your session is not known to this replica yet"),
+        SessionState::Live(begun) => (Some(begun.uid), "your session is not known to this replica yet"),
         // Another request begins it at this moment.
-        Standing::Pending => (None, "your session is not provisioned yet"),
-        Standing::None => return Err(not_signed_in(rule, "you are not signed in")),
+        SessionState::Pending => (None, "your session is not provisioned yet"),
+        SessionState::None => return Err(not_signed_in(rule, "you are not signed in")),
     };
     let live = wait_until_watched(app, watched, &name, uid.as_deref()).await;
     live.ok_or_else(|| Failure::passing(not_yet, &["try again in a moment"]))
@@ -252,7 +252,7 @@ pub(crate) async fn is_known(app: &App, session: &Session) -> Result<bool, Failu
     let Some(watched) = &app.watched else {
         return Ok(false);
     };
-    let Standing::Live(begun) = app.sessions.standing(&name).await? else {
+    let SessionState::Live(begun) = app.sessions.standing(&name).await? else {
         return Ok(false);
     };
     Ok(wait_until_watched(app, watched, &name, Some(&begun.uid))

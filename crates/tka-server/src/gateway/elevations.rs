@@ -14,14 +14,14 @@ const MAX: usize = 10_000;
 
 /// The last elevation that acted, by caller and device.
 #[derive(Debug, Default)]
-pub(super) struct Elevations(Mutex<HashMap<CallerKey, Last>>);
+pub(super) struct Elevations(Mutex<HashMap<CallerKey, LastElevation>>);
 
 /// What a device was elevated to.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Elevation(RuleKey);
 
 #[derive(Debug)]
-struct Last {
+struct LastElevation {
     elevation: Elevation,
     /// When it ends, if nothing ends it before.
     until: Timestamp,
@@ -44,7 +44,7 @@ impl Elevations {
             let first = first.map(|(key, _)| key.clone());
             first.and_then(|key| all.remove(&key));
         }
-        let last = Last {
+        let last = LastElevation {
             elevation: Elevation(rule.clone()),
             until,
             over: None,
@@ -65,14 +65,14 @@ impl Elevations {
         None
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<CallerKey, Last>> {
+    fn all(&self) -> MutexGuard<'_, HashMap<CallerKey, LastElevation>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // === impl Last ===
 
-impl Last {
+impl LastElevation {
     /// Whether requests at `now` are told that it is over, or may be later on.
     fn is_told(&self, now: Timestamp) -> bool {
         now.duration_since(self.over.unwrap_or(self.until)) < TOLD

@@ -3,12 +3,12 @@
 //! Who calls is the connection, as everywhere. The address says which rule is meant. The session of that caller, device and rule acts: its account's token is
 //! put on here and leaves to the API server alone. `tka-gateway` carries; this decides who may, and records it.
 
-mod about;
 mod access;
-mod carried;
-mod carry;
+mod archive;
 mod elevations;
-mod library;
+mod metadata;
+mod proxied;
+mod proxy;
 mod reasons;
 mod record;
 mod recording;
@@ -30,7 +30,7 @@ use tka_gateway::PREFIX;
 use crate::App;
 
 pub(crate) use self::access::is_known;
-pub use self::library::Library;
+pub use self::archive::RecordingArchive;
 pub use self::recording::RecordingsError;
 pub use self::retention::keep;
 pub use self::shared::{Gateway, GatewayError};
@@ -53,8 +53,8 @@ pub(crate) fn routes(gateway: &Arc<Gateway>) -> Router<Arc<App>> {
 async fn answer(app: &Arc<App>, gateway: &Arc<Gateway>, request: Request) -> Response {
     let context = Arc::new(crate::audit_context::AuditContext::new(&request));
     let mut notice = None;
-    let carried = carry::carry(app, gateway, &context, request, &mut notice).await;
-    let mut response = match carried {
+    let proxied = proxy::proxy(app, gateway, &context, request, &mut notice).await;
+    let mut response = match proxied {
         Ok(response) => response,
         Err(failure) => {
             let response = status::status(&failure);

@@ -15,10 +15,10 @@ use tokio::time::Instant;
 use super::access::AuthorizedRequest;
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::{Audit, Room};
+use crate::audit::{Audit, QueueSlot};
 use crate::audit_context::AuditContext;
 use crate::config::GatewayAudit;
-use crate::metrics::UnderWay;
+use crate::metrics::InFlightRequest;
 
 /// How many ports or words of a command are recorded.
 const ITEMS: usize = 64;
@@ -37,10 +37,10 @@ pub(super) struct RequestRecord {
     sent: Counter,
     received: Counter,
     /// For its record.
-    room: Option<Room>,
+    room: Option<QueueSlot>,
     why: Option<String>,
     /// From when it was sent. What was refused before has another record.
-    under_way: Option<UnderWay>,
+    under_way: Option<InFlightRequest>,
 }
 
 // === impl RequestRecord ===
@@ -106,7 +106,7 @@ impl RequestRecord {
     }
 
     /// It is sent from now on, so that it may be carried out whatever is heard of it.
-    pub(super) fn leaves(&mut self, under_way: UnderWay) {
+    pub(super) fn leaves(&mut self, under_way: InFlightRequest) {
         self.under_way = Some(under_way);
     }
 
@@ -136,7 +136,7 @@ impl Drop for RequestRecord {
         request.received_bytes = Some(received);
         request.milliseconds = u64::try_from(self.began.elapsed().as_millis()).ok();
         self.audit
-            .carried(room, &self.context, &self.session, request, self.why.take());
+            .proxied(room, &self.context, &self.session, request, self.why.take());
     }
 }
 

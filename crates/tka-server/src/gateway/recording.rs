@@ -17,7 +17,7 @@ use tka_recording::seal::{RecipientError, Recipients, Sealed};
 use tka_recording::sink::folder::Folder;
 use tka_recording::sink::objects::Objects;
 use tka_recording::sink::s3::{Bucket, StoreError};
-use tka_recording::{About, Backlog, Limits, Outcome, Reader, RecordError, Recorder, RecordingName, Sink};
+use tka_recording::{Backlog, Limits, Outcome, Reader, RecordError, Recorder, RecordingMetadata, RecordingName, Sink};
 
 use super::reasons::Reasons;
 use crate::App;
@@ -44,7 +44,7 @@ pub(super) struct Recordings {
 
 /// What is done about recording a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Plan {
+pub(super) enum RecordingPlan {
     /// Nothing.
     None,
     /// It is recorded, and goes on whatever becomes of the recording.
@@ -119,13 +119,13 @@ impl Recordings {
         recording: tka_core::Recording,
         interactive: Option<Interactive>,
         head: &Parts,
-    ) -> Result<Plan, NotRecorded> {
+    ) -> Result<RecordingPlan, NotRecorded> {
         let check = recordable::check(&head.method, &head.headers, interactive);
         plan(recording, self.sink.is_some(), check)
     }
 
     /// Whether a rule wants a stream recorded for which there is no place. The log tells of the first.
-    pub(super) fn lacks_place(&self, recording: tka_core::Recording, interactive: Option<Interactive>) -> bool {
+    pub(super) fn is_unrecorded(&self, recording: tka_core::Recording, interactive: Option<Interactive>) -> bool {
         let lacks = self.sink.is_none() && recording != tka_core::Recording::Off && interactive.is_some();
         if lacks && !self.has_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -139,20 +139,20 @@ impl Recordings {
     /// be recorded.
     pub(super) async fn begin(
         &self,
-        plan: Plan,
+        plan: RecordingPlan,
         app: &App,
-        about: impl FnOnce() -> About,
+        about: impl FnOnce() -> RecordingMetadata,
         audit_id: &str,
         headers: &mut HeaderMap,
     ) -> Result<Option<Recording>, Failure> {
-        let (Some(sink), Plan::BestEffort | Plan::Required) = (&self.sink, plan) else {
+        let (Some(sink), RecordingPlan::BestEffort | RecordingPlan::Required) = (&self.sink, plan) else {
             return Ok(None);
         };
         recordable::narrow(headers);
-        let is_required = plan == Plan::Required;
+        let is_required = plan == RecordingPlan::Required;
         let began = (app.clock)();
         let name = RecordingName::new(began, audit_id).ok_or_else(|| unwritable("it cannot be named"))?;
-        let about = About {
+        let about = RecordingMetadata {
             recording: name.to_string(),
             stdin_recorded: self.keeps_stdin,
             required: is_required,
@@ -259,27 +259,27 @@ impl Tap for Recording {
 /// Where recordings are kept; none where that is not said.
 fn sink(settings: &GatewayRecording) -> Result<Option<Arc<dyn Sink>>, RecordingsError> {
     Ok(place(settings)?.map(|place| match place {
-        Kept::Folder(folder) => Arc::new(folder) as Arc<dyn Sink>,
-        Kept::Objects(objects) => Arc::new(objects),
+        RecordingStore::Folder(folder) => Arc::new(folder) as Arc<dyn Sink>,
+        RecordingStore::Objects(objects) => Arc::new(objects),
     }))
 }
 
 /// Where they are read.
 pub(super) fn reader(settings: &GatewayRecording) -> Result<Option<Arc<dyn Reader>>, RecordingsError> {
     Ok(place(settings)?.map(|place| match place {
-        Kept::Folder(folder) => Arc::new(folder) as Arc<dyn Reader>,
-        Kept::Objects(objects) => Arc::new(objects),
+        RecordingStore::Folder(folder) => Arc::new(folder) as Arc<dyn Reader>,
+        RecordingStore::Objects(objects) => Arc::new(objects),
     }))
 }
 
 /// A place for recordings.
 #[derive(Debug)]
-enum Kept {
+enum RecordingStore {
     Folder(Folder),
     Objects(Objects),
 }
 
-fn place(settings: &GatewayRecording) -> Result<Option<Kept>, RecordingsError> {
+fn place(settings: &GatewayRecording) -> Result<Option<RecordingStore>, RecordingsError> {
     let S3 {
         bucket,
         endpoint,
@@ -288,7 +288,7 @@ fn place(settings: &GatewayRecording) -> Result<Option<Kept>, RecordingsError> {
     } = settings.s3.clone();
     match (settings.folder(), bucket.is_empty()) {
         (Some(_), false) => Err(RecordingsError::Two),
-        (Some(folder), true) => Ok(Some(Kept::Folder(Folder::new(folder)))),
+        (Some(folder), true) => Ok(Some(RecordingStore::Folder(Folder::new(folder)))),
         (None, true) if !settings.recipients.is_empty() => Err(RecordingsError::None("gateway.recording.recipients")),
         (None, true) if !(endpoint.is_empty() && prefix.is_empty()) => {
             Err(RecordingsError::None("gateway.recording.s3"))
@@ -297,7 +297,7 @@ fn place(settings: &GatewayRecording) -> Result<Option<Kept>, RecordingsError> {
         (None, false) => {
             let name = bucket;
             let bucket = Bucket { name, endpoint, region };
-            Ok(Some(Kept::Objects(Objects::new(bucket.open()?, &prefix))))
+            Ok(Some(RecordingStore::Objects(Objects::new(bucket.open()?, &prefix))))
         }
     }
 }
@@ -307,16 +307,16 @@ fn plan(
     recording: tka_core::Recording,
     has_sink: bool,
     check: Result<bool, Unrecordable>,
-) -> Result<Plan, NotRecorded> {
+) -> Result<RecordingPlan, NotRecorded> {
     match recording {
         tka_core::Recording::Required => match check {
             Err(why) => Err(NotRecorded::Unrecordable(why)),
-            Ok(false) => Ok(Plan::None),
+            Ok(false) => Ok(RecordingPlan::None),
             Ok(true) if !has_sink => Err(NotRecorded::NoSink),
-            Ok(true) => Ok(Plan::Required),
+            Ok(true) => Ok(RecordingPlan::Required),
         },
-        tka_core::Recording::BestEffort if has_sink && check == Ok(true) => Ok(Plan::BestEffort),
-        tka_core::Recording::BestEffort | tka_core::Recording::Off => Ok(Plan::None),
+        tka_core::Recording::BestEffort if has_sink && check == Ok(true) => Ok(RecordingPlan::BestEffort),
+        tka_core::Recording::BestEffort | tka_core::Recording::Off => Ok(RecordingPlan::None),
     }
 }
 
@@ -371,9 +371,9 @@ mod tests {
             Recordings::new(&settings).unwrap()
         };
         let nowhere = recordings("");
-        assert!(nowhere.lacks_place(BestEffort, Some(Interactive::Exec)));
-        assert!(!nowhere.lacks_place(Off, Some(Interactive::Exec)) && !nowhere.lacks_place(BestEffort, None));
-        assert!(!recordings("/r").lacks_place(BestEffort, Some(Interactive::Exec)));
+        assert!(nowhere.is_unrecorded(BestEffort, Some(Interactive::Exec)));
+        assert!(!nowhere.is_unrecorded(Off, Some(Interactive::Exec)) && !nowhere.is_unrecorded(BestEffort, None));
+        assert!(!recordings("/r").is_unrecorded(BestEffort, Some(Interactive::Exec)));
     }
 
     #[test]
@@ -381,13 +381,13 @@ mod tests {
         use tka_core::Recording::{BestEffort, Off, Required};
         let (exec, other, spdy) = (Ok(true), Ok(false), Err(Unrecordable::Protocol));
         for (recording, has_sink, check, expected) in [
-            (Off, true, exec, Ok(Plan::None)),
-            (Off, true, spdy, Ok(Plan::None)),
-            (BestEffort, true, exec, Ok(Plan::BestEffort)),
-            (BestEffort, true, spdy, Ok(Plan::None)),
-            (BestEffort, false, exec, Ok(Plan::None)),
-            (Required, true, exec, Ok(Plan::Required)),
-            (Required, true, other, Ok(Plan::None)),
+            (Off, true, exec, Ok(RecordingPlan::None)),
+            (Off, true, spdy, Ok(RecordingPlan::None)),
+            (BestEffort, true, exec, Ok(RecordingPlan::BestEffort)),
+            (BestEffort, true, spdy, Ok(RecordingPlan::None)),
+            (BestEffort, false, exec, Ok(RecordingPlan::None)),
+            (Required, true, exec, Ok(RecordingPlan::Required)),
+            (Required, true, other, Ok(RecordingPlan::None)),
             (
                 Required,
                 true,
@@ -395,7 +395,7 @@ mod tests {
                 Err(NotRecorded::Unrecordable(Unrecordable::Protocol)),
             ),
             (Required, false, exec, Err(NotRecorded::NoSink)),
-            (Required, false, other, Ok(Plan::None)),
+            (Required, false, other, Ok(RecordingPlan::None)),
         ] {
             let planned = plan(recording, has_sink, check);
             assert_eq!(planned, expected, "{recording} {has_sink} {check:?}");

@@ -71,11 +71,11 @@ fn is_believed(folder: &Folder, clock: &mut Option<ClockCheck>, now: SystemTime,
     let now = Timestamp::try_from(now).map_err(io::Error::other)?;
     let clock = match clock {
         Some(clock) => clock,
-        None => clock.insert(ClockCheck::new(folder.looked_through()?, now, at)),
+        None => clock.insert(ClockCheck::new(folder.last_scan()?, now, at)),
     };
     match clock.check(now, at) {
         Verdict::Believed => {
-            folder.is_looked_through(now)?;
+            folder.record_scan(now)?;
             Ok(true)
         }
         Verdict::Doubted { is_new } => {

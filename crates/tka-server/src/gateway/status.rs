@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tka_api::http::GATEWAY_MESSAGE;
 
-use crate::answer::{Failure, RefusalKind, Why};
+use crate::answer::{Failure, RefusalCause, RefusalKind};
 
 /// kubectl prints warnings, also where it drops the message of a refusal (<https://www.rfc-editor.org/rfc/rfc7234#section-5.5>).
 pub(super) const WARNING: HeaderName = HeaderName::from_static("warning");
@@ -38,7 +38,7 @@ pub(super) fn status(failure: &Failure) -> Response {
     if let Some(seconds) = failure.retry_after {
         headers.insert(RETRY_AFTER, seconds.into());
     }
-    response.extensions_mut().insert(Why::from(failure));
+    response.extensions_mut().insert(RefusalCause::from(failure));
     if let Some(kind) = failure.kind {
         response.extensions_mut().insert(RefusalKind(kind));
     }

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tka_api::Token;
 use tka_gateway::{Cut, CutKind, Flow, Gate, LastUse};
 use tka_operator::error::with_causes;
-use tka_operator::{Clock, Credential, Error, Heard, LiveSession, PerSession, Sessions, WatchedSessions};
+use tka_operator::{Clock, Credential, Error, LiveSession, PerSession, Sessions, WatchActivity, WatchedSessions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -40,11 +40,11 @@ const STOPPED: &str = "this replica of TKA stops; connect again";
 /// All sessions whose requests are carried. Clones are the same.
 #[derive(Clone)]
 pub struct Streams {
-    entries: Arc<Mutex<PerSession<String, Arc<Entry>>>>,
+    entries: Arc<Mutex<PerSession<String, Arc<GatewaySession>>>>,
     /// Notified when there is another entry.
     more: Arc<Notify>,
     watched: WatchedSessions,
-    heard: watch::Receiver<Instant>,
+    watch_activity: watch::Receiver<Instant>,
     clock: Clock,
     /// How many requests of one session may be carried at a time.
     limit: usize,
@@ -58,8 +58,8 @@ pub struct Streams {
 }
 
 /// One session whose requests are carried.
-pub struct Entry {
-    state: Mutex<Known>,
+pub struct GatewaySession {
+    state: Mutex<KnownSession>,
     flow: watch::Sender<Flow>,
     token: tokio::sync::Mutex<Option<Credential>>,
     places: Arc<Semaphore>,
@@ -69,7 +69,7 @@ pub struct Entry {
 }
 
 /// What is known of a session.
-struct Known {
+struct KnownSession {
     live: LiveSession,
     /// When it ends by a clock that cannot be set.
     deadline: Instant,
@@ -84,11 +84,11 @@ impl std::fmt::Debug for Streams {
 }
 
 impl Streams {
-    /// The sessions that `watched` tells of, while it is `heard`. At most `limit` requests of each are carried at a time, and `all` in all, until `stop`.
+    /// The sessions that `watched` tells of, while it is `watch_activity`. At most `limit` requests of each are carried at a time, and `all` in all, until `stop`.
     #[must_use]
     pub fn new(
         watched: WatchedSessions,
-        heard: &Heard,
+        watch_activity: &WatchActivity,
         clock: Clock,
         limit: usize,
         all: usize,
@@ -99,7 +99,7 @@ impl Streams {
             entries: Arc::default(),
             more: Arc::default(),
             watched,
-            heard: heard.subscribe(),
+            watch_activity: watch_activity.subscribe(),
             clock,
             limit,
             all: Arc::new(Semaphore::new(all.min(Semaphore::MAX_PERMITS))),
@@ -111,7 +111,7 @@ impl Streams {
 
     /// The session of that incarnation, whose requests are carried from now on.
     #[must_use]
-    pub fn entry(&self, live: &LiveSession) -> Arc<Entry> {
+    pub fn entry(&self, live: &LiveSession) -> Arc<GatewaySession> {
         let name = live.session.name();
         let mut entries = self.entries();
         if entries.get(name.as_str(), &live.uid).is_none() {
@@ -127,14 +127,14 @@ impl Streams {
         let entry = entries.get_or_insert_with(name.as_str(), live.uid.clone(), || {
             let (now, flow) = (Instant::now(), self.flow_now());
             self.more.notify_one();
-            Arc::new(Entry::new(live.clone(), flow, self.limit, now, (self.clock)()))
+            Arc::new(GatewaySession::new(live.clone(), flow, self.limit, now, (self.clock)()))
         });
         Arc::clone(entry)
     }
 
     /// A place for one request of `entry`; none where as many are carried as may be, of it or in all.
     #[must_use]
-    pub fn place(&self, entry: &Entry) -> Option<[OwnedSemaphorePermit; 2]> {
+    pub fn place(&self, entry: &GatewaySession) -> Option<[OwnedSemaphorePermit; 2]> {
         Some([entry.place()?, Arc::clone(&self.all).try_acquire_owned().ok()?])
     }
 
@@ -145,7 +145,7 @@ impl Streams {
     }
 
     /// Cuts all that is carried for `entry`.
-    fn cut(&self, entry: &Entry, cut: &Cut) {
+    fn cut(&self, entry: &GatewaySession, cut: &Cut) {
         let under_way = self.limit.saturating_sub(entry.places.available_permits());
         self.metrics.cut(cut.kind(), under_way);
         let is_elevation_over = cut.kind() == CutKind::Ended && entry.known().live.session.is_elevation();
@@ -161,10 +161,10 @@ impl Streams {
         if self.stopped.is_cancelled() {
             return Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
         }
-        flow(self.heard.borrow().elapsed(), true, self.stop.is_cancelled())
+        flow(self.watch_activity.borrow().elapsed(), true, self.stop.is_cancelled())
     }
 
-    fn entries(&self) -> MutexGuard<'_, PerSession<String, Arc<Entry>>> {
+    fn entries(&self) -> MutexGuard<'_, PerSession<String, Arc<GatewaySession>>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -185,7 +185,7 @@ impl Streams {
                 () = self.stop.cancelled(), if end.is_none() => end = Some(Instant::now() + DRAIN),
                 () = at(end) => break,
                 told = changes.changed() => if told.is_err() { break },
-                word = self.heard.changed() => if word.is_err() { break },
+                word = self.watch_activity.changed() => if word.is_err() { break },
                 () = self.more.notified() => {}
                 () = at(next) => {}
             }
@@ -228,8 +228,8 @@ impl Streams {
     /// Decides anew for every session, and says when to do so again if nothing is heard until then. What was cut is forgotten: a request that
     /// comes later begins with what is known then.
     fn look(&self, now: Instant) -> Option<Instant> {
-        let heard = *self.heard.borrow();
-        let silence = now.saturating_duration_since(heard);
+        let watch_activity = *self.watch_activity.borrow();
+        let silence = now.saturating_duration_since(watch_activity);
         let time = (self.clock)();
         let mut next: Option<Instant> = None;
         self.entries().retain(|_, _, entry| {
@@ -244,7 +244,7 @@ impl Streams {
                 *there = flow;
                 is_new
             });
-            let due = [heard + HELD, heard + CUT]
+            let due = [watch_activity + HELD, watch_activity + CUT]
                 .into_iter()
                 .chain(deadline)
                 .filter(|due| *due > now);
@@ -274,17 +274,17 @@ fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
 
 // === impl Entry ===
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for GatewaySession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Entry").finish_non_exhaustive()
     }
 }
 
-impl Entry {
+impl GatewaySession {
     fn new(live: LiveSession, flow: Flow, limit: usize, now: Instant, time: Timestamp) -> Self {
         let deadline = deadline(&live, now, time);
         Self {
-            state: Mutex::new(Known { live, deadline }),
+            state: Mutex::new(KnownSession { live, deadline }),
             flow: watch::Sender::new(flow),
             token: tokio::sync::Mutex::default(),
             places: Arc::new(Semaphore::new(limit)),
@@ -353,7 +353,7 @@ impl Entry {
         (known.live.until > time && known.deadline > now).then_some(known.deadline)
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, KnownSession> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

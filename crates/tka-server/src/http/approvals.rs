@@ -102,14 +102,14 @@ pub(super) async fn decide(
     let Path(name) = name.map_err(|_| approvals::no_such_request())?;
     let said = read(body?.0)?;
     let work = app.work.clone();
-    work.to_the_end(async move {
+    work.run_to_completion(async move {
         let approver = Approver::new(&identified);
         match said {
-            Said::Decides(decision) => {
+            DecisionKind::Decides(decision) => {
                 let waiting = approver.decide(&app, &context, &name, &decision).await?;
                 Ok(Json(view::approval(&app, &waiting, &approver)))
             }
-            Said::Acknowledges(seen) => {
+            DecisionKind::Acknowledges(seen) => {
                 let glass = approver.acknowledge(&app, &context, &name, &seen).await?;
                 Ok(Json(view::glass(&glass, &approver, true)))
             }
@@ -142,7 +142,7 @@ pub(super) async fn withdraw(
 ) -> Result<Json<ApprovalInfo>, Failure> {
     let Path(name) = name.map_err(|_| approvals::no_such_request())?;
     let work = app.work.clone();
-    work.to_the_end(async move {
+    work.run_to_completion(async move {
         let approver = Approver::new(&identified);
         let waiting: WaitingSignIn = approvals::withdraw(&app, &context, &approver, &name).await?;
         Ok(Json(view::approval(&app, &waiting, &approver)))
@@ -151,12 +151,12 @@ pub(super) async fn withdraw(
 }
 
 /// What a caller says about a sign-in of another.
-enum Said {
+enum DecisionKind {
     Decides(Decision),
     Acknowledges(Seen),
 }
 
-fn read(body: Option<DecisionRequest>) -> Result<Said, Failure> {
+fn read(body: Option<DecisionRequest>) -> Result<DecisionKind, Failure> {
     let advice =
         &["send `{\"decision\": \"approve\"}`, `\"deny\"` or `\"acknowledge\"`, and perhaps a `comment` of one line"];
     let refuse = || Failure::new(StatusCode::BAD_REQUEST, "this is no decision", advice);
@@ -166,9 +166,9 @@ fn read(body: Option<DecisionRequest>) -> Result<Said, Failure> {
     let decision = match body.decision {
         tka_api::http::Decision::Approve => ApprovalDecision::Approve,
         tka_api::http::Decision::Deny => ApprovalDecision::Deny,
-        tka_api::http::Decision::Acknowledge => return Ok(Said::Acknowledges(Seen { comment, request })),
+        tka_api::http::Decision::Acknowledge => return Ok(DecisionKind::Acknowledges(Seen { comment, request })),
     };
-    Ok(Said::Decides(Decision {
+    Ok(DecisionKind::Decides(Decision {
         decision,
         comment,
         request,

@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
-use tka_api::http::{ErrorResponse, Via};
+use tka_api::http::{ErrorResponse, RequestedAccess};
 use tka_api::kubeconfig::{KeyedKubeconfig, KubeconfigFile};
 use utoipa::{IntoParams, ToSchema};
 
@@ -28,7 +28,7 @@ pub(super) struct Kind {
     /// By which way the session is to reach the cluster; where that is the gateway, the kubeconfig has no credential.
     #[serde(default)]
     #[param(inline)]
-    via: Option<Via>,
+    via: Option<RequestedAccess>,
 }
 
 /// How a credential gets into kubectl.

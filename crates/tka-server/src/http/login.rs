@@ -11,9 +11,9 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
 use tka_api::exec::ExecCredential;
-use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, SignInResponse, Via};
+use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, RequestedAccess, SignInResponse};
 use tka_core::{Choice, Request, Session, SessionLabel};
-use tka_operator::{Asked, Credential, SessionFilter, SignedIn, StoredSession, WaitingSignIn};
+use tka_operator::{Credential, RequestOutcome, SessionFilter, SignedIn, StoredSession, WaitingSignIn};
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
@@ -22,7 +22,7 @@ use super::credential::issued;
 use super::view;
 use crate::App;
 use crate::answer::{Failure, pending};
-use crate::approvals::{self, Decided};
+use crate::approvals::{self, WaitOutcome};
 use crate::audit_context::AuditContext;
 use crate::authorize::{Authorization, Authorized, changed_meanwhile};
 use crate::gateway;
@@ -34,20 +34,20 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// By which way the caller wants to reach the cluster.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Way {
+pub(super) struct LoginQuery {
     /// By which way the session is to reach the cluster. Without it the answer has a token, or is 202 where the rule gives none.
     #[serde(default)]
     #[param(inline)]
-    via: Option<Via>,
+    via: Option<RequestedAccess>,
 }
 
 /// What is wanted of a session that is signed in to.
 #[derive(Clone, Copy, Debug)]
-struct Wanted {
+struct LoginOptions {
     /// How long to wait until it is usable.
     wait: Duration,
     /// By which way it is to reach the cluster.
-    via: Option<Via>,
+    via: Option<RequestedAccess>,
     /// Whether the caller chose its rule.
     is_chosen: bool,
 }
@@ -60,7 +60,7 @@ struct Wanted {
     post,
     path = "/login",
     tag = "session",
-    params(Way, ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds until the session is usable. `tell-approval`: answer at once where that begins to wait for others")),
+    params(LoginQuery, ("Prefer" = Option<String>, Header, description = "`wait=N`: wait up to N seconds until the session is usable. `tell-approval`: answer at once where that begins to wait for others")),
     request_body(content = Option<LoginRequest>),
     responses(
         (status = 200, description = "Signed in and usable; only with `Prefer: wait`", body = SignInResponse),
@@ -78,7 +78,7 @@ pub(super) async fn sign_in(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
     authorization: Result<Authorization, Failure>,
-    way: Result<Query<Way>, QueryRejection>,
+    way: Result<Query<LoginQuery>, QueryRejection>,
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Response, Failure> {
@@ -95,25 +95,27 @@ pub(super) async fn sign_in(
             let started = start(&app, &context, authorization, body, wait.is_some(), way, &mut role);
             let result = Box::pin(started).await;
             // What only asks others has signed in nothing yet. Giving the access counts that.
-            if !matches!(result, Ok((_, Started::Asked(..)))) {
+            if !matches!(result, Ok((_, Started::RequestOutcome(..)))) {
                 let failed = result.as_ref().err().map(|failure| failure.status);
                 app.metrics.signed_in(role.as_deref(), failed);
             }
             result
         }
     };
-    let (mut authorization, started) = app.work.to_the_end(start).await?;
+    let (mut authorization, started) = app.work.run_to_completion(start).await?;
     let (stored, credential) = match started {
         Started::SignedIn(signed_in) => (signed_in.stored.clone(), signed_in.credential.clone()),
-        Started::Asked(session, asked) => match granted(&app, &session, asked, wait, tells_at_once(&headers)).await? {
-            Ok(stored) => (stored, None),
-            Err(waiting) => return Ok(waits(&app, &session, &waiting)),
-        },
+        Started::RequestOutcome(session, asked) => {
+            match granted(&app, &session, asked, wait, tells_at_once(&headers)).await? {
+                Ok(stored) => (stored, None),
+                Err(waiting) => return Ok(waits(&app, &session, &waiting)),
+            }
+        }
     };
     let Some(wait) = wait else {
         return Ok(accepted(&stored.session));
     };
-    let wanted = Wanted { wait, via, is_chosen };
+    let wanted = LoginOptions { wait, via, is_chosen };
     usable(&app, &context, &mut authorization, stored, credential, wanted).await
 }
 
@@ -121,7 +123,7 @@ pub(super) async fn sign_in(
 enum Started {
     SignedIn(Arc<SignedIn>),
     /// Others are asked to approve this session.
-    Asked(Box<Session>, Asked),
+    RequestOutcome(Box<Session>, RequestOutcome),
 }
 
 async fn start(
@@ -130,11 +132,11 @@ async fn start(
     authorization: Result<Authorization, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
-    way: Result<Option<Via>, Failure>,
+    way: Result<Option<RequestedAccess>, Failure>,
     role: &mut Option<String>,
 ) -> Result<(Authorization, Started), Failure> {
     let (authorization, request, via) = (authorization?, read(body?.0)?, way?);
-    if request.is_elevation() && via == Some(Via::Direct) {
+    if request.is_elevation() && via == Some(RequestedAccess::Direct) {
         return Err(elevation_is_not_direct());
     }
     let options = AnswerOptions { credential, via };
@@ -142,7 +144,7 @@ async fn start(
     if sign_in.needs_approval() {
         let session = Box::new(sign_in.session().clone());
         let (authorization, asked) = Box::pin(sign_in.ask()).await?;
-        return Ok((authorization, Started::Asked(session, asked)));
+        return Ok((authorization, Started::RequestOutcome(session, asked)));
     }
     let (authorization, signed_in) = sign_in.run().await?;
     Ok((authorization, Started::SignedIn(signed_in)))
@@ -152,29 +154,29 @@ async fn start(
 async fn granted(
     app: &App,
     session: &Session,
-    asked: Asked,
+    asked: RequestOutcome,
     wait: Option<Duration>,
     tells_at_once: bool,
 ) -> Result<Result<StoredSession, Box<WaitingSignIn>>, Failure> {
     let waiting = match asked {
-        Asked::Granted(stored) => return Ok(Ok(*stored)),
-        Asked::Denied(denied) => return Err(approvals::denied(&denied)),
+        RequestOutcome::Granted(stored) => return Ok(Ok(*stored)),
+        RequestOutcome::Denied(denied) => return Err(approvals::denied(&denied)),
         // A person who waits wants to know it.
-        Asked::Waits { waiting, is_new: true } if tells_at_once => return Ok(Err(waiting)),
-        Asked::Waits { waiting, .. } => waiting,
+        RequestOutcome::Waits { waiting, is_new: true } if tells_at_once => return Ok(Err(waiting)),
+        RequestOutcome::Waits { waiting, .. } => waiting,
     };
     let Some(wait) = wait else {
         return Ok(Err(waiting));
     };
     let id = waiting.request.id.clone();
     match approvals::decided(app, *waiting, wait).await? {
-        Decided::Not(waiting) => Ok(Err(waiting)),
-        Decided::Denied(denied) => {
+        WaitOutcome::Not(waiting) => Ok(Err(waiting)),
+        WaitOutcome::Denied(denied) => {
             app.sessions.told(&session.name(), &id).await?;
             Err(approvals::denied(&denied))
         }
-        Decided::Over => Err(approvals::unanswered()),
-        Decided::Granted => {
+        WaitOutcome::Over => Err(approvals::unanswered()),
+        WaitOutcome::Granted => {
             app.sessions.told(&session.name(), &id).await?;
             let stored = app.sessions.find([session.name()], SessionFilter::Live).await?;
             let stored = stored.into_iter().next();
@@ -253,7 +255,7 @@ async fn usable(
     authorization: &mut Authorization,
     mut stored: StoredSession,
     credential: Option<Credential>,
-    Wanted { wait, via, is_chosen }: Wanted,
+    LoginOptions { wait, via, is_chosen }: LoginOptions,
 ) -> Result<Response, Failure> {
     let session = &stored.session.clone();
     let until = Instant::now() + wait;
@@ -270,7 +272,7 @@ async fn usable(
         return Ok(accepted(session));
     }
     let via = if session.is_elevation() {
-        Some(Via::Gateway)
+        Some(RequestedAccess::Gateway)
     } else {
         via
     };

@@ -34,7 +34,7 @@ const REST: Duration = Duration::from_secs(1);
 /// Which sessions.
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Which {
+pub(super) struct LogoutQuery {
     /// Also those of the caller's other devices.
     #[serde(default)]
     all: bool,
@@ -48,7 +48,7 @@ pub(super) struct Which {
     post,
     path = "/logout",
     tag = "session",
-    params(Which),
+    params(LogoutQuery),
     responses(
         (status = 200, description = "Signed out: what has ended", body = LoginResponse),
         (status = 202, description = "With `all=true`: so many end that it takes longer than an answer may. It goes on; ask again", body = LoginResponse,
@@ -64,7 +64,7 @@ pub(super) async fn sign_out(
     State(app): State<Arc<App>>,
     Extension(context): Extension<Arc<AuditContext>>,
     Extension(identified): Extension<Arc<Identified>>,
-    which: Result<Query<Which>, axum::extract::rejection::QueryRejection>,
+    which: Result<Query<LogoutQuery>, axum::extract::rejection::QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(which) = which.map_err(|error| {
         let advice = &["correct the request"];
@@ -113,7 +113,7 @@ async fn end_of_device(
     let rules = applicable_rules(app, identified);
     let by_rule = rules.map_or_else(|_| Vec::new(), |rules| names(&identified.caller, &rules).collect());
     let (on, context, caller) = (Arc::clone(app), Arc::clone(context), identified.caller.clone());
-    let ended = app.work.to_the_end(async move {
+    let ended = app.work.run_to_completion(async move {
         let records = ByRequest::new(&on.audit, &context);
         on.sessions.sign_out(&caller, by_rule, &records).await
     });
@@ -133,7 +133,7 @@ async fn end_all(
     let late = began + app.write_timeout.saturating_sub(SPARE.min(app.write_timeout / 2));
     let (finish, finished) = oneshot::channel::<()>();
     let (on, context) = (Arc::clone(app), Arc::clone(context));
-    let withdrawn = app.work.to_the_end(async move {
+    let withdrawn = app.work.run_to_completion(async move {
         let mut all = all;
         let (withdrawals, withdrawn) = on.sessions.withdraw_all(&mut all, late).await;
         on.work.clone().spawn(async move {
@@ -159,7 +159,7 @@ async fn end_all(
 /// Ends `session` for its owner, and records it.
 pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Session) -> Result<(), Failure> {
     let (work, app, context) = (app.work.clone(), Arc::clone(app), Arc::clone(context));
-    work.to_the_end(async move {
+    work.run_to_completion(async move {
         let records = ByRequest::new(&app.audit, &context);
         Ok(app.sessions.end(&session.name(), &records).await?)
     })
@@ -175,7 +175,7 @@ async fn withdraw_elevations(
 ) -> Result<(), Failure> {
     let (on, context, identified) = (Arc::clone(app), Arc::clone(context), Arc::clone(identified));
     let withdrawn = async move { withdraw_each_elevation(&on, &context, &identified, all).await };
-    app.work.to_the_end(withdrawn).await
+    app.work.run_to_completion(withdrawn).await
 }
 
 /// None is left because another fails. One that is being begun at this moment cannot be signed out of yet.
@@ -233,7 +233,9 @@ mod tests {
 
     fn all(query: &str) -> Option<bool> {
         let uri = format!("/logout?{query}").parse().ok()?;
-        Query::<Which>::try_from_uri(&uri).ok().map(|Query(which)| which.all)
+        Query::<LogoutQuery>::try_from_uri(&uri)
+            .ok()
+            .map(|Query(which)| which.all)
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod recordings;
 mod rules;
 mod sessions;
 mod traced;
-mod unread;
+mod unread_body;
 mod view;
 
 use std::any::Any;
@@ -44,7 +44,7 @@ use crate::gateway::{self, Gateway};
 use crate::identify::identify;
 
 use self::traced::traced;
-use self::unread::receive_rest;
+use self::unread_body::receive_rest;
 
 /// What the document says of the API as a whole.
 #[derive(OpenApi)]
@@ -100,8 +100,8 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
         let config = utoipa_swagger_ui::Config::from(format!("{PREFIX}/openapi.json"));
         SwaggerUi::new(path).config(config)
     };
-    let carried = gateway.map(gateway::routes).unwrap_or_default();
-    let carried = carried
+    let proxied = gateway.map(gateway::routes).unwrap_or_default();
+    let proxied = proxied
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.metrics.clone(), traced))
         .layer(from_fn(head::in_bounds))
@@ -120,7 +120,7 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
         .layer(from_fn(head::in_bounds))
         .layer(from_fn(secured))
         .layer(from_fn_with_state(app.read_timeout, receive_rest))
-        .merge(carried)
+        .merge(proxied)
         .with_state(Arc::clone(app))
 }
 

@@ -19,12 +19,12 @@ use tka_api::audit::{Look, LookedAt};
 use tka_api::http::{ErrorResponse, RecordingInfo, RecordingList};
 use tka_recording::{Form, RecordingName, SinkError};
 
-use self::query::{Filter, Wanted};
+use self::query::{Filter, RecordingParameters};
 use crate::App;
 use crate::answer::Failure;
-use crate::connections::Place;
-use crate::gateway::Library;
-use crate::overseer::{OfRecordings, Overseer};
+use crate::connections::ConnectionPermit;
+use crate::gateway::RecordingArchive;
+use crate::overseer::{Overseer, ViewRecordings};
 
 /// The media type of a recording that is not sealed.
 const ASCIICAST: &str = "application/x-asciicast";
@@ -38,7 +38,7 @@ const SEALED: &str = "application/octet-stream";
     get,
     path = "/recordings",
     tag = "oversight",
-    params(Wanted),
+    params(RecordingParameters),
     responses(
         (status = 200, description = "The recordings", body = RecordingList),
         (status = 400, description = "Not such a question", body = ErrorResponse),
@@ -48,9 +48,9 @@ const SEALED: &str = "application/octet-stream";
 )]
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    overseer: Overseer<OfRecordings>,
+    overseer: Overseer<ViewRecordings>,
     RawQuery(raw): RawQuery,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<RecordingParameters>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
     let filter = Filter::new(wanted).map_err(|error| wrong_question().because(&error))?;
@@ -78,7 +78,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn show(
     State(app): State<Arc<App>>,
-    overseer: Overseer<OfRecordings>,
+    overseer: Overseer<ViewRecordings>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
     let (library, name) = (library(&app)?, named(id)?);
@@ -108,8 +108,8 @@ pub(super) async fn show(
 )]
 pub(super) async fn cast(
     State(app): State<Arc<App>>,
-    overseer: Overseer<OfRecordings>,
-    place: Option<Extension<Place>>,
+    overseer: Overseer<ViewRecordings>,
+    place: Option<Extension<ConnectionPermit>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
     let (library, name) = (library(&app)?, named(id)?);
@@ -125,7 +125,7 @@ pub(super) async fn cast(
     Ok((headers, Body::from_stream(content)).into_response())
 }
 
-fn library(app: &App) -> Result<&Library, Failure> {
+fn library(app: &App) -> Result<&RecordingArchive, Failure> {
     app.library.as_deref().ok_or_else(|| {
         let advice = &["ask an administrator of TKA to set gateway.recording.folder or gateway.recording.s3.bucket"];
         Failure::new(StatusCode::NOT_FOUND, "this server keeps no recordings", advice)

@@ -8,7 +8,7 @@ use tka_api::http::{
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
 use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SessionLabel, SignInMode};
 use tka_gateway::PREFIX;
-use tka_operator::{BrokenGlass, RequestState, StoredSession, Vote, WaitingSignIn};
+use tka_operator::{RequestState, StoredSession, UnacknowledgedSignIns, Vote, WaitingSignIn};
 
 use super::credential::issued;
 use crate::answer::Failure;
@@ -85,7 +85,7 @@ pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) 
 }
 
 /// What none has acknowledged, or `acknowledged` was by `approver`.
-pub(super) fn glass(glass: &BrokenGlass, approver: &Approver, acknowledged: bool) -> ApprovalInfo {
+pub(super) fn glass(glass: &UnacknowledgedSignIns, approver: &Approver, acknowledged: bool) -> ApprovalInfo {
     let last = glass.last();
     let reasons: Vec<_> = glass.sign_ins.iter().map(|one| one.reason.as_str()).collect();
     let state = if acknowledged {
@@ -203,7 +203,7 @@ pub(super) fn gateway(
             role: rule.role.clone(),
         });
     }
-    let ordinary = rules.clone().into_ordinary();
+    let ordinary = rules.clone().without_approval_rules();
     let highest = ordinary.choose(&Choice::default());
     let is_highest = || highest.is_ok_and(|highest| highest.key() == *rule);
     let is_left_out = session.is_elevation() || !is_chosen && session.label.is_none() && is_highest();

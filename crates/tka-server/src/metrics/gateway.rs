@@ -14,7 +14,7 @@ use super::labels::code_label;
 #[derive(Clone, Debug)]
 pub struct GatewayMetrics {
     requests: Family<Request, Counter>,
-    open: Family<OfClass, Gauge>,
+    open: Family<VerbClassLabels, Gauge>,
     bytes: Family<Bytes, Counter>,
     cuts: Family<Cut, Counter>,
     recordings: Family<Recorded, Counter>,
@@ -22,7 +22,7 @@ pub struct GatewayMetrics {
 
 /// A request that is being carried. Dropping this counts that it is over.
 #[derive(Debug)]
-pub struct UnderWay {
+pub struct InFlightRequest {
     metrics: GatewayMetrics,
     verb: Class,
 }
@@ -34,7 +34,7 @@ struct Request {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
-struct OfClass {
+struct VerbClassLabels {
     verb: Class,
 }
 
@@ -113,7 +113,7 @@ impl Default for GatewayMetrics {
             recordings: Family::default(),
         };
         for verb in [Class::read, Class::watch, Class::write, Class::stream] {
-            drop(metrics.open.get_or_create(&OfClass { verb }));
+            drop(metrics.open.get_or_create(&VerbClassLabels { verb }));
         }
         for direction in [Direction::sent, Direction::received] {
             drop(metrics.bytes.get_or_create(&Bytes { direction }));
@@ -170,11 +170,11 @@ impl GatewayMetrics {
 
     /// Counts a request from now on as one that is being carried.
     #[must_use]
-    pub fn begins(&self, request: &RequestInfo, is_stream: bool) -> UnderWay {
+    pub fn begins(&self, request: &RequestInfo, is_stream: bool) -> InFlightRequest {
         let verb = Class::of(request, is_stream);
-        self.open.get_or_create(&OfClass { verb }).inc();
+        self.open.get_or_create(&VerbClassLabels { verb }).inc();
         let metrics = self.clone();
-        UnderWay { metrics, verb }
+        InFlightRequest { metrics, verb }
     }
 
     /// Counts as many requests that are cut.
@@ -220,7 +220,7 @@ impl Class {
 
 // === impl UnderWay ===
 
-impl UnderWay {
+impl InFlightRequest {
     /// Counts it as over, with the status of its answer if there was one, and its bytes from the caller and to the caller.
     pub fn over(self, status: Option<u16>, [sent, received]: [u64; 2]) {
         let (metrics, verb) = (&self.metrics, self.verb);
@@ -232,9 +232,12 @@ impl UnderWay {
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlightRequest {
     fn drop(&mut self) {
-        self.metrics.open.get_or_create(&OfClass { verb: self.verb }).dec();
+        self.metrics
+            .open
+            .get_or_create(&VerbClassLabels { verb: self.verb })
+            .dec();
     }
 }
 

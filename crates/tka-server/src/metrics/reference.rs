@@ -41,7 +41,7 @@ impl Collector for OneSession {
 
 /// One metric.
 #[derive(Debug, Default)]
-struct Described {
+struct MetricDescription {
     kind: String,
     help: String,
     labels: BTreeSet<String>,
@@ -69,7 +69,7 @@ pub fn reference() -> Result<String, fmt::Error> {
             page,
             "## {title}\n\n| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
         )?;
-        for (name, Described { kind, help, labels }) in described(&text) {
+        for (name, MetricDescription { kind, help, labels }) in described(&text) {
             let name = if kind == "counter" { name + "_total" } else { name };
             let labels: Vec<_> = labels.iter().map(|label| format!("`{label}`")).collect();
             let unit = unit(&name, &help);
@@ -92,8 +92,8 @@ fn unit(name: &str, help: &str) -> &'static str {
 }
 
 /// The metrics that `text` has, which is OpenMetrics.
-fn described(text: &str) -> BTreeMap<String, Described> {
-    let mut all: BTreeMap<String, Described> = BTreeMap::new();
+fn described(text: &str) -> BTreeMap<String, MetricDescription> {
+    let mut all: BTreeMap<String, MetricDescription> = BTreeMap::new();
     let mut name = String::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# HELP ") {

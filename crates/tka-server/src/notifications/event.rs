@@ -19,7 +19,7 @@ const SHOWN: usize = 500;
 
 /// Where it happened.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct EventSource<'a> {
     /// What the cluster is called.
     pub(super) cluster: &'a str,
     /// The namespace of the sessions.
@@ -50,7 +50,7 @@ pub(super) fn content_type(format: WebhookFormat) -> &'static str {
 }
 
 /// What tells of `record`, under `id`.
-pub(super) fn body(format: WebhookFormat, id: &str, place: Place<'_>, record: &Record) -> Vec<u8> {
+pub(super) fn body(format: WebhookFormat, id: &str, place: EventSource<'_>, record: &Record) -> Vec<u8> {
     let body = match format {
         WebhookFormat::CloudEvents => cloud_event(id, place, record),
         WebhookFormat::Slack => serde_json::to_vec(&json!({"text": text(place, record)})),
@@ -59,7 +59,7 @@ pub(super) fn body(format: WebhookFormat, id: &str, place: Place<'_>, record: &R
     body.unwrap_or_default()
 }
 
-fn cloud_event(id: &str, place: Place<'_>, record: &Record) -> serde_json::Result<Vec<u8>> {
+fn cloud_event(id: &str, place: EventSource<'_>, record: &Record) -> serde_json::Result<Vec<u8>> {
     let [cluster, namespace] = [place.cluster, place.namespace].map(|name| utf8_percent_encode(name, IN_PATH));
     let mut record = record.clone();
     if let Some(api) = &mut record.api {
@@ -84,7 +84,7 @@ pub(super) fn name(decision: Decision) -> String {
 }
 
 /// A sentence, and below it what one wants to know next, a line each.
-fn text(place: Place<'_>, record: &Record) -> String {
+fn text(place: EventSource<'_>, record: &Record) -> String {
     let mut lines = vec![format!("{}: {}", plain(place.cluster), sentence(record))];
     if let Some(session) = &record.session {
         lines.push(about(session));
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use serde_json::Value;
 
-    const PLACE: Place<'static> = Place {
+    const PLACE: EventSource<'static> = EventSource {
         cluster: "prod eu/1",
         namespace: "tka",
     };

@@ -7,7 +7,7 @@ mod backlog;
 mod event;
 mod post;
 mod signature;
-mod standing;
+mod webhook_state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -25,9 +25,9 @@ use crate::config::{Notifications, Webhook};
 use crate::metrics::{Metrics, WebhookMetrics};
 
 use self::backlog::{Backlog, Message, Next};
-use self::event::Place;
+use self::event::EventSource;
 pub use self::post::PostError;
-use self::standing::Standing;
+use self::webhook_state::WebhookState;
 
 /// How long one try may take in all.
 const ATTEMPT: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ struct Shared {
 struct Hook {
     settings: Webhook,
     backlog: Mutex<Backlog>,
-    standing: Mutex<Standing>,
+    standing: Mutex<WebhookState>,
     /// Told when something new waits.
     wake: Notify,
     /// How long one try may take.
@@ -120,7 +120,7 @@ impl Notifier {
         for hook in self.0.hooks.iter().filter(|hook| hook.wants(record.decision)) {
             let id = Uuid::new_v4().to_string();
             let cluster = self.0.cluster.read().unwrap_or_else(PoisonError::into_inner);
-            let place = Place {
+            let place = EventSource {
                 cluster: &cluster,
                 namespace: &self.0.namespace,
             };
@@ -168,7 +168,7 @@ impl Hook {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn standing(&self) -> MutexGuard<'_, Standing> {
+    fn standing(&self) -> MutexGuard<'_, WebhookState> {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

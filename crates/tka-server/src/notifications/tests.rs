@@ -17,7 +17,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 /// What a receiver does with a connection.
 #[derive(Clone, Debug)]
-enum Does {
+enum ReceiverBehavior {
     /// Reads the request and answers that.
     Answers(String),
     /// Closes it in the middle of the request, with what is unread of it.
@@ -30,14 +30,14 @@ enum Does {
 
 /// A request that came.
 #[derive(Debug)]
-struct Came {
+struct ReceivedRequest {
     head: String,
     body: String,
 }
 
 // === impl Came ===
 
-impl Came {
+impl ReceivedRequest {
     fn header(&self, name: &str) -> String {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name));
@@ -52,13 +52,13 @@ impl Came {
     }
 }
 
-fn reads(stream: &mut impl Read) -> Came {
+fn reads(stream: &mut impl Read) -> ReceivedRequest {
     let (mut text, mut piece) = (String::new(), [0; 4096]);
     loop {
         let read = stream.read(&mut piece).unwrap_or_default();
         text.push_str(std::str::from_utf8(&piece[..read]).unwrap());
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let came = Came {
+            let came = ReceivedRequest {
                 head: head.into(),
                 body: body.into(),
             };
@@ -66,7 +66,7 @@ fn reads(stream: &mut impl Read) -> Came {
                 return came;
             }
         } else if read == 0 {
-            return Came {
+            return ReceivedRequest {
                 head: text,
                 body: String::new(),
             };
@@ -74,16 +74,16 @@ fn reads(stream: &mut impl Read) -> Came {
     }
 }
 
-fn serves(stream: &mut (impl Read + Write), does: &Does, came: &Sender<Came>) {
+fn serves(stream: &mut (impl Read + Write), does: &ReceiverBehavior, came: &Sender<ReceivedRequest>) {
     match does {
-        Does::Resets => drop(stream.read(&mut [0; 10])),
-        Does::Hangs => thread::sleep(Duration::from_secs(30)),
-        Does::Answers(answer) => {
+        ReceiverBehavior::Resets => drop(stream.read(&mut [0; 10])),
+        ReceiverBehavior::Hangs => thread::sleep(Duration::from_secs(30)),
+        ReceiverBehavior::Answers(answer) => {
             let _ = came.send(reads(stream));
             let _ = stream.write_all(answer.as_bytes());
             let _ = stream.flush();
         }
-        Does::Endless(first, more) => {
+        ReceiverBehavior::Endless(first, more) => {
             let _ = came.send(reads(stream));
             let mut written = stream.write_all(first.as_bytes());
             while written.is_ok() {
@@ -94,7 +94,11 @@ fn serves(stream: &mut (impl Read + Write), does: &Does, came: &Sender<Came>) {
 }
 
 /// Serves each connection in turn as `does` says, and all that follow as the last.
-fn receiver(listener: TcpListener, does: Vec<Does>, tls: Option<Arc<ServerConfig>>) -> Receiver<Came> {
+fn receiver(
+    listener: TcpListener,
+    does: Vec<ReceiverBehavior>,
+    tls: Option<Arc<ServerConfig>>,
+) -> Receiver<ReceivedRequest> {
     let (sender, came) = channel();
     thread::spawn(move || {
         for (at, stream) in listener.incoming().enumerate() {
@@ -104,7 +108,7 @@ fn receiver(listener: TcpListener, does: Vec<Does>, tls: Option<Arc<ServerConfig
             thread::spawn(move || match tls {
                 None => {
                     serves(&mut stream, &does, &sender);
-                    if !matches!(does, Does::Resets) {
+                    if !matches!(does, ReceiverBehavior::Resets) {
                         let _ = stream.shutdown(Shutdown::Write);
                     }
                 }
@@ -124,8 +128,8 @@ fn listener() -> (TcpListener, u16) {
     (listener, port)
 }
 
-fn answers(answer: &str) -> Does {
-    Does::Answers(answer.to_owned())
+fn answers(answer: &str) -> ReceiverBehavior {
+    ReceiverBehavior::Answers(answer.to_owned())
 }
 
 fn record() -> Record {
@@ -137,7 +141,7 @@ fn record() -> Record {
 }
 
 /// What tells one webhook.
-struct Told {
+struct WebhookFixture {
     notifier: Notifier,
     delivery: Delivery,
     metrics: WebhookMetrics,
@@ -145,7 +149,7 @@ struct Told {
 }
 
 /// A webhook of that name at `url`, with `more` settings. A try may take two seconds.
-fn told(url: &str, more: &[(&str, Value)]) -> Told {
+fn told(url: &str, more: &[(&str, Value)]) -> WebhookFixture {
     let folder = tempfile::tempdir().unwrap();
     let key = folder.path().join("key");
     std::fs::write(&key, KEY).unwrap();
@@ -158,7 +162,7 @@ fn told(url: &str, more: &[(&str, Value)]) -> Told {
     let clock: Clock = Arc::new(jiff::Timestamp::now);
     let (notifier, delivery) = start_with(&settings, "tka", &clock, &metrics, Duration::from_secs(2));
     notifier.set_cluster("prod");
-    Told {
+    WebhookFixture {
         notifier,
         delivery,
         metrics: metrics.notifications.of("a"),
@@ -168,7 +172,7 @@ fn told(url: &str, more: &[(&str, Value)]) -> Told {
 
 // === impl Told ===
 
-impl Told {
+impl WebhookFixture {
     async fn until(&self, what: &str, is: impl Fn(&WebhookMetrics) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(20);
         while !is(&self.metrics) {
@@ -192,7 +196,7 @@ impl Told {
 }
 
 /// Waits for a request in a thread that may block.
-async fn next(came: Receiver<Came>) -> (Came, Receiver<Came>) {
+async fn next(came: Receiver<ReceivedRequest>) -> (ReceivedRequest, Receiver<ReceivedRequest>) {
     let waits = move || (came.recv_timeout(Duration::from_secs(20)).unwrap(), came);
     tokio::task::spawn_blocking(waits).await.unwrap()
 }
@@ -241,7 +245,7 @@ async fn what_is_told_is_an_event_that_is_signed() {
 }
 
 /// A receiver that does what is wrong once, and then takes it.
-async fn fails_once(does: Does, said: &str, least: Duration) {
+async fn fails_once(does: ReceiverBehavior, said: &str, least: Duration) {
     let (listener, port) = listener();
     let came = receiver(listener, vec![does.clone(), answers(OK)], None);
     let told = told(&format!("http://127.0.0.1:{port}/s3cret"), &[]);
@@ -258,7 +262,7 @@ async fn fails_once(does: Does, said: &str, least: Duration) {
     assert!(began.elapsed() >= least, "{does:?}: {:?}", began.elapsed());
     assert_eq!(told.counts(), [1, 1, 0], "{does:?}");
     let all: Vec<_> = came.try_iter().filter(|came| !came.body.is_empty()).collect();
-    all.iter().for_each(Came::assert_signed);
+    all.iter().for_each(ReceivedRequest::assert_signed);
     let ids: std::collections::BTreeSet<_> = all.iter().map(|came| came.header("webhook-id")).collect();
     assert_eq!(ids.len(), 1, "{does:?}: the ID is that of the message");
 }
@@ -279,14 +283,22 @@ async fn receiver_that_fails_is_asked_again() {
             half
         ),
         fails_once(answers(busy), "answered 429", Duration::from_secs(2)),
-        fails_once(Does::Resets, "gave no answer", half),
-        fails_once(Does::Hangs, "it took too long", Duration::from_secs(2)),
+        fails_once(ReceiverBehavior::Resets, "gave no answer", half),
+        fails_once(ReceiverBehavior::Hangs, "it took too long", Duration::from_secs(2)),
         fails_once(answers(""), "gave no answer", half),
         fails_once(answers("SSH-2.0-OpenSSH_9.9\r\n"), "no HTTP", half),
-        fails_once(Does::Endless("HTTP/1.1 500 Oh\r\n\r\n", "more"), "answered 500", half),
-        fails_once(Does::Endless("HTTP/1.1 200 OK\r\n", "a: b\r\n"), "gave no answer", half),
         fails_once(
-            Does::Endless("", "HTTP/1.1 100 Continue\r\n\r\n"),
+            ReceiverBehavior::Endless("HTTP/1.1 500 Oh\r\n\r\n", "more"),
+            "answered 500",
+            half
+        ),
+        fails_once(
+            ReceiverBehavior::Endless("HTTP/1.1 200 OK\r\n", "a: b\r\n"),
+            "gave no answer",
+            half
+        ),
+        fails_once(
+            ReceiverBehavior::Endless("", "HTTP/1.1 100 Continue\r\n\r\n"),
             "gave no answer",
             half
         ),
@@ -296,7 +308,11 @@ async fn receiver_that_fails_is_asked_again() {
 #[tokio::test]
 async fn body_of_an_answer_that_never_ends_holds_up_nothing() {
     let (listener, port) = listener();
-    let _came = receiver(listener, vec![Does::Endless("HTTP/1.1 200 OK\r\n\r\n", "more")], None);
+    let _came = receiver(
+        listener,
+        vec![ReceiverBehavior::Endless("HTTP/1.1 200 OK\r\n\r\n", "more")],
+        None,
+    );
     let told = told(&format!("http://127.0.0.1:{port}/"), &[]);
     for _ in 0..3 {
         told.notifier.tell(&record());

@@ -14,7 +14,7 @@ pub struct Contact(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    known: Mutex<Known>,
+    known: Mutex<ControlState>,
     is_there: watch::Sender<bool>,
 }
 
@@ -24,7 +24,7 @@ struct Shared {
 pub struct NoContact(String);
 
 #[derive(Debug)]
-struct Known {
+struct ControlState {
     /// What the bus told last.
     heard: Result<(), String>,
     /// What the last status said.
@@ -55,7 +55,7 @@ impl Contact {
         self.update(|known| known.answered = state);
     }
 
-    fn update(&self, change: impl FnOnce(&mut Known)) {
+    fn update(&self, change: impl FnOnce(&mut ControlState)) {
         let (before, after) = {
             let mut known = self.known();
             let before = known.check();
@@ -71,14 +71,14 @@ impl Contact {
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, ControlState> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 // === impl Known ===
 
-impl Default for Known {
+impl Default for ControlState {
     fn default() -> Self {
         let not_yet = || Err("tailscaled was not asked yet".to_owned());
         Self {
@@ -88,7 +88,7 @@ impl Default for Known {
     }
 }
 
-impl Known {
+impl ControlState {
     fn check(&self) -> Result<(), NoContact> {
         // A status says more than the bus: what tailscaled finds wrong.
         let known = self.answered.clone().and_then(|()| self.heard.clone());

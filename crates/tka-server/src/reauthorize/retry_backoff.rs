@@ -12,10 +12,10 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// Ends that were tried in vain, by the sign-in that was to end: another is judged anew.
 #[derive(Debug, Default)]
-pub(super) struct RetryBackoff(PerSession<Timestamp, Tried>);
+pub(super) struct RetryBackoff(PerSession<Timestamp, RetryState>);
 
 #[derive(Debug)]
-struct Tried {
+struct RetryState {
     failures: u32,
     not_before: Instant,
 }
@@ -35,7 +35,7 @@ impl RetryBackoff {
         let before = self.0.get(name.as_str(), &signed_in);
         let failures = before.map_or(0, |tried| tried.failures).saturating_add(1);
         let wait = backoff(failures, retry_after, LONGEST);
-        let tried = Tried {
+        let tried = RetryState {
             failures,
             not_before: now + wait,
         };

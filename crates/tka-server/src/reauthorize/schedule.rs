@@ -4,13 +4,13 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 /// What is done again and again.
-pub(super) trait Round {
+pub(super) trait PeriodicCheck {
     /// Does it once, and says when to do it again at the latest.
     fn round(&mut self) -> impl Future<Output = Instant> + Send;
 }
 
 /// Runs rounds, one at a time, at once and then whenever asked. However often it is asked during a round, one follows.
-pub(super) async fn rounds(wake: &Notify, mut round: impl Round) {
+pub(super) async fn rounds(wake: &Notify, mut round: impl PeriodicCheck) {
     loop {
         let next = round.round().await;
         tokio::select! {
@@ -33,7 +33,7 @@ mod tests {
     /// Takes a second, and wants to be done again 30 s after it began.
     struct Slow(Arc<AtomicUsize>);
 
-    impl Round for Slow {
+    impl PeriodicCheck for Slow {
         async fn round(&mut self) -> Instant {
             let next = Instant::now() + 30 * SECOND;
             self.0.fetch_add(1, Ordering::SeqCst);

@@ -14,7 +14,7 @@ use tka_tailnet::{CertificatePair, LocalApi};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::certificate::{Certificate, CertificateError, LOOK_WHEN_DUE, Standing};
+use crate::certificate::{Certificate, CertificateError, CertificateState, LOOK_WHEN_DUE};
 use crate::file_watch::FileWatch;
 
 /// More than any certificate or key has, in bytes.
@@ -39,7 +39,7 @@ pub struct Files {
 pub(super) struct Certificates {
     source: Source,
     clock: Clock,
-    standing: watch::Sender<Option<Standing>>,
+    standing: watch::Sender<Option<CertificateState>>,
     current: Option<Current>,
     /// Why a newer one is not served.
     trouble: Option<String>,
@@ -109,7 +109,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, CertificateError> {
 // === impl Certificates ===
 
 impl Certificates {
-    pub(super) fn new(source: Source, clock: Clock, standing: watch::Sender<Option<Standing>>) -> Self {
+    pub(super) fn new(source: Source, clock: Clock, standing: watch::Sender<Option<CertificateState>>) -> Self {
         Self {
             source,
             clock,
@@ -242,7 +242,7 @@ impl Certificates {
             let name = &current.name;
             format!("the certificate is not for {name}, so that callers by this name refuse it")
         });
-        self.standing.send_replace(Some(Standing {
+        self.standing.send_replace(Some(CertificateState {
             ends: current.certificate.ends(),
             trouble: self.trouble.clone().or(other_name),
         }));

@@ -35,7 +35,7 @@ struct Double {
     said: watch::Sender<Option<Status>>,
     node: watch::Receiver<Node>,
     serving: watch::Receiver<Serving>,
-    standing: watch::Receiver<Option<Standing>>,
+    standing: watch::Receiver<Option<CertificateState>>,
     stop: CancellationToken,
     server: JoinHandle<()>,
 }
@@ -282,8 +282,8 @@ async fn node_that_leaves_the_tailnet_for_a_while_is_served_on() {
     double.end().await;
 }
 
-fn wanted(address: &str) -> Wanted {
-    Wanted {
+fn wanted(address: &str) -> DesiredState {
+    DesiredState {
         node: Node::default(),
         name: OLD.into(),
         addresses: BTreeSet::from([address.parse::<SocketAddr>().unwrap()]),
@@ -294,7 +294,7 @@ fn wanted(address: &str) -> Wanted {
 #[test]
 fn what_fails_is_tried_ever_later_until_another_is_wanted() {
     let start = Instant::now();
-    let mut plan = Plan::default();
+    let mut plan = NextAttempt::default();
     assert_eq!(plan.now(start), None);
     plan.take(Some(wanted("127.0.0.2:1")), start);
     let mut now = start;

@@ -12,7 +12,7 @@ pub(super) type Attempt<R> = Box<dyn FnOnce() -> Option<R> + Send>;
 
 /// How much a result is worth.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(super) enum Worth {
+pub(super) enum ResultRank {
     /// Nothing answered.
     Failure,
     /// A replica answered that it cannot help.
@@ -30,7 +30,7 @@ pub(super) fn first_answer<R: Send + 'static>(
     patience: Duration,
     deadline: Instant,
     attempt: impl Fn(usize) -> Attempt<R>,
-    worth: impl Fn(&R) -> Worth,
+    worth: impl Fn(&R) -> ResultRank,
 ) -> Option<(usize, R)> {
     let (sender, results) = mpsc::channel();
     let mut best: Option<(usize, R)> = None;
@@ -53,7 +53,7 @@ pub(super) fn first_answer<R: Send + 'static>(
                 pending -= 1;
                 let Some(result) = result else { continue };
                 let worth_of_it = worth(&result);
-                if worth_of_it == Worth::Answer {
+                if worth_of_it == ResultRank::Answer {
                     return Some((number, result));
                 }
                 if best.as_ref().is_none_or(|(_, best)| worth(best) < worth_of_it) {
@@ -76,30 +76,30 @@ mod tests {
 
     /// What a replica does: after a time it says something, or it may not be asked.
     #[derive(Clone, Copy)]
-    enum Does {
+    enum ReplicaBehavior {
         Answers(Duration),
         Fails(Duration),
         IsInTrouble,
         MayNotBeAsked,
     }
-    use Does::{Answers, Fails, IsInTrouble, MayNotBeAsked};
+    use ReplicaBehavior::{Answers, Fails, IsInTrouble, MayNotBeAsked};
 
     /// The number and worth of the result, how many were asked, and how long it took.
-    fn ask(replicas: &[Does], limit: Duration) -> (Option<(usize, Worth)>, usize, Duration) {
+    fn ask(replicas: &[ReplicaBehavior], limit: Duration) -> (Option<(usize, ResultRank)>, usize, Duration) {
         let (asked, start) = (AtomicUsize::new(0), Instant::now());
-        let attempt = |number: usize| -> Attempt<Worth> {
+        let attempt = |number: usize| -> Attempt<ResultRank> {
             asked.fetch_add(1, Ordering::Relaxed);
             let does = replicas[number];
             Box::new(move || match does {
                 Answers(after) => {
                     thread::sleep(after);
-                    Some(Worth::Answer)
+                    Some(ResultRank::Answer)
                 }
                 Fails(after) => {
                     thread::sleep(after);
-                    Some(Worth::Failure)
+                    Some(ResultRank::Failure)
                 }
-                IsInTrouble => Some(Worth::Trouble),
+                IsInTrouble => Some(ResultRank::Trouble),
                 MayNotBeAsked => None,
             })
         };
@@ -110,38 +110,38 @@ mod tests {
     #[test]
     fn replica_that_answers_is_the_only_one_asked() {
         let (found, asked, _) = ask(&[Answers(Duration::ZERO), Answers(Duration::ZERO)], LONG);
-        assert_eq!((found, asked), (Some((0, Worth::Answer)), 1));
+        assert_eq!((found, asked), (Some((0, ResultRank::Answer)), 1));
     }
 
     #[test]
     fn silent_replica_is_followed_by_the_next() {
         let (found, asked, took) = ask(&[Answers(LONG), Answers(Duration::ZERO)], LONG);
-        assert_eq!((found, asked), (Some((1, Worth::Answer)), 2));
+        assert_eq!((found, asked), (Some((1, ResultRank::Answer)), 2));
         assert!((SHORT..LONG).contains(&took), "{took:?}");
     }
 
     #[test]
     fn failure_is_followed_at_once() {
         let (found, _, took) = ask(&[Fails(Duration::ZERO), MayNotBeAsked, Answers(Duration::ZERO)], LONG);
-        assert_eq!(found, Some((2, Worth::Answer)));
+        assert_eq!(found, Some((2, ResultRank::Answer)));
         assert!(took < LONG, "{took:?}");
     }
 
     #[test]
     fn slow_replica_still_counts() {
         let (found, asked, _) = ask(&[Answers(3 * SHORT), Fails(Duration::ZERO)], LONG);
-        assert_eq!((found, asked), (Some((0, Worth::Answer)), 2));
+        assert_eq!((found, asked), (Some((0, ResultRank::Answer)), 2));
     }
 
     #[test]
     fn without_an_answer_the_best_result_stands() {
         assert_eq!(
             ask(&[Fails(Duration::ZERO), IsInTrouble, Fails(Duration::ZERO)], LONG).0,
-            Some((1, Worth::Trouble))
+            Some((1, ResultRank::Trouble))
         );
         assert_eq!(
             ask(&[Fails(Duration::ZERO), MayNotBeAsked], LONG).0,
-            Some((0, Worth::Failure))
+            Some((0, ResultRank::Failure))
         );
         assert_eq!(ask(&[MayNotBeAsked], LONG).0, None);
         assert_eq!(ask(&[], LONG).0, None);

@@ -98,7 +98,7 @@ impl Operation {
     }
 
     /// Whether to wait for a busy server. Sign-in, sign-out and the requests that these need are worth the wait.
-    pub(super) fn waits_while_busy(self) -> bool {
+    pub(super) fn retries_on_503(self) -> bool {
         !matches!(
             self,
             Self::ShowSession | Self::ShowCluster | Self::ListRules | Self::AskCluster

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::failover::{self, PATIENCE, Worth};
+use super::failover::{self, PATIENCE, ResultRank};
 use super::route::{HttpResponse, Request, Route};
 use crate::net::server::Server;
 
@@ -65,7 +65,7 @@ impl Replicas {
         let Some((number, result)) = found else {
             return Err(ureq::Error::Timeout(ureq::Timeout::Global));
         };
-        if number > 0 && worth(&result) == Worth::Answer {
+        if number > 0 && worth(&result) == ResultRank::Answer {
             self.prefer(&order[number]);
         }
         result
@@ -79,10 +79,10 @@ impl Replicas {
 }
 
 /// A replica that fails may have lost what another one has, such as its tailscaled or its disk.
-fn worth(result: &Result<HttpResponse, ureq::Error>) -> Worth {
+fn worth(result: &Result<HttpResponse, ureq::Error>) -> ResultRank {
     match result {
-        Ok(response) if response.status < 500 => Worth::Answer,
-        Ok(_) => Worth::Trouble,
-        Err(_) => Worth::Failure,
+        Ok(response) if response.status < 500 => ResultRank::Answer,
+        Ok(_) => ResultRank::Trouble,
+        Err(_) => ResultRank::Failure,
     }
 }

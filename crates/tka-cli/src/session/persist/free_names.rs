@@ -9,7 +9,7 @@ use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
 use crate::kubeconfig::session_cache::SessionCache;
 use crate::kubeconfig::{entry_names, exec_plugin};
-use tka_kubeconfig::{Document, Entry, List};
+use tka_kubeconfig::{Document, KubeconfigEntry, List};
 
 /// Chooses `names`, or `names` with the server's name, so that no other entry has them.
 pub(super) fn choose(
@@ -17,7 +17,7 @@ pub(super) fn choose(
     own: &Document,
     file: Option<&UserKubeconfig>,
     cache: &SessionCache,
-    new: &Entry,
+    new: &KubeconfigEntry,
     names: EntryNames,
 ) -> Result<EntryNames, Error> {
     let store = ctx.store()?;
@@ -44,7 +44,7 @@ pub(super) fn choose(
 }
 
 /// Whether another server's file has the same entry. Users may write one server's address in several ways.
-fn is_same_entry(other: &Document, names: &EntryNames, new: &Entry) -> bool {
+fn is_same_entry(other: &Document, names: &EntryNames, new: &KubeconfigEntry) -> bool {
     let exec = new.user.user.exec.as_ref();
     let session = exec.and_then(|exec| exec_plugin::session_argument(&exec.args));
     let has_same_credential = match session {

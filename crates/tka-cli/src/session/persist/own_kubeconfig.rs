@@ -11,7 +11,7 @@ use crate::kubeconfig::merge::{self, MergeError};
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::terminal::messages;
-use tka_kubeconfig::{Document, Entry, List, Refused, quoted};
+use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused, quoted};
 
 /// The refusal of a change to the kubeconfig of `tka` for the server.
 pub(super) fn unusable(ctx: &CommandContext, source: Refused) -> Error {
@@ -45,7 +45,12 @@ fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<
 }
 
 /// Writes `entry` and makes it current.
-pub(super) fn write(ctx: &CommandContext, lock: &FolderLock, own: Document, entry: &Entry) -> Result<(), Error> {
+pub(super) fn write(
+    ctx: &CommandContext,
+    lock: &FolderLock,
+    own: Document,
+    entry: &KubeconfigEntry,
+) -> Result<(), Error> {
     let before = own.context(&entry.context.name);
     let before = before.filter(|names| calls_plugin(&own, &names.user, |_, _| true) || own.is_plain(&names.user));
     let stale = before.map(|names| names.cluster);

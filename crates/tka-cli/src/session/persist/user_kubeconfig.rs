@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUser, User};
-use tka_kubeconfig::{Document, Entry, Kubeconfig, List, Refused, sources};
+use tka_kubeconfig::{Document, Kubeconfig, KubeconfigEntry, List, Refused, sources};
 
 use crate::context::CommandContext;
 use crate::error::Error;
@@ -19,7 +19,7 @@ use crate::terminal::messages;
 pub(super) fn record(
     ctx: &CommandContext,
     file: &UserKubeconfig,
-    entry: &Entry,
+    entry: &KubeconfigEntry,
     session: Option<String>,
 ) -> MergedEntry {
     MergedEntry {
@@ -171,10 +171,10 @@ fn check_other(path: &Path) -> Result<(), MergeError> {
 }
 
 /// An entry to test whether there is room for one.
-fn trial_entry() -> Entry {
+fn trial_entry() -> KubeconfigEntry {
     let name = "tka-before-signing-in";
     let (cluster, user, context) = (Cluster::default(), User::default(), Context::default());
-    Entry {
+    KubeconfigEntry {
         cluster: NamedCluster {
             name: name.into(),
             cluster,

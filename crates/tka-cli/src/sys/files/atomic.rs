@@ -34,12 +34,12 @@ pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// A new private file that `path` will lead to, which does not yet: what is written into it may be long. Dropped, it leaves nothing.
 #[derive(Debug)]
-pub(crate) struct Unfinished {
+pub(crate) struct TempFile {
     file: NamedTempFile,
     path: PathBuf,
 }
 
-impl Unfinished {
+impl TempFile {
     /// Begins the file for `path`.
     pub(crate) fn new(path: &Path) -> io::Result<Self> {
         let (file, path) = (temporary(path)?, path.to_owned());
@@ -57,7 +57,7 @@ impl Unfinished {
     }
 }
 
-impl Write for Unfinished {
+impl Write for TempFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.write(bytes)
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::sink::{Sink, Writing};
+use crate::sink::{RecordingWriter, Sink};
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
@@ -16,7 +16,12 @@ fn folder() -> (TempDir, Folder) {
     (root, folder)
 }
 
-async fn begun(folder: &Folder, name: &RecordingName, form: Form, flushes: &[&'static str]) -> Box<dyn Writing> {
+async fn begun(
+    folder: &Folder,
+    name: &RecordingName,
+    form: Form,
+    flushes: &[&'static str],
+) -> Box<dyn RecordingWriter> {
     let mut writing = folder.begin(name, form).await.unwrap();
     for flush in flushes {
         writing.append((*flush).into()).await.unwrap();

@@ -27,7 +27,7 @@ fn later() -> SystemTime {
     SystemTime::now() + 2 * YOUNG
 }
 
-async fn begun(folder: &Folder, began: &str) -> Box<dyn Writing> {
+async fn begun(folder: &Folder, began: &str) -> Box<dyn RecordingWriter> {
     let mut writing = folder.begin(&name(began), Form::Plain).await.unwrap();
     writing.append(HEADER.into()).await.unwrap();
     writing
@@ -183,13 +183,13 @@ fn half_a_flush_is_undone() {
 #[test]
 fn last_look_is_kept_and_half_of_it_is_none() {
     let (_root, folder) = folder();
-    assert_eq!(folder.looked_through().unwrap(), None);
+    assert_eq!(folder.last_scan().unwrap(), None);
     let now: Timestamp = "2026-11-26T17:00:00.5Z".parse().unwrap();
-    folder.is_looked_through(now).unwrap();
-    assert_eq!(folder.looked_through().unwrap(), Some(now));
+    folder.record_scan(now).unwrap();
+    assert_eq!(folder.last_scan().unwrap(), Some(now));
     assert!(folder.list().unwrap().is_empty());
     for half in [&b"2026-11-2"[..], b"", b"\xff"] {
         fs::write(folder.path().join(LOOKED_THROUGH), half).unwrap();
-        assert_eq!(folder.looked_through().unwrap(), None);
+        assert_eq!(folder.last_scan().unwrap(), None);
     }
 }

@@ -19,9 +19,9 @@ fn line(user: &str, second: i64) -> String {
     format!("{record}\n")
 }
 
-fn question(user: &'static str) -> Question {
+fn question(user: &'static str) -> AuditQuery {
     let is_of = move |record: &Record| matches!(&record.who, Some(tka_api::audit::Who::User { login_name, .. }) if login_name == user);
-    Question {
+    AuditQuery {
         means: Box::new(is_of),
         since: None,
         until: None,
@@ -84,7 +84,7 @@ fn times_are_from_and_before_and_an_older_record_ends_the_search() {
     let text: String = [0, 1, 5, 6, 7].iter().map(|hour| line("a", hours(*hour))).collect();
     write(&path, &("no record\n".to_owned() + &text), hours(7));
     let within = |since: i64, until: i64| {
-        let question = Question {
+        let question = AuditQuery {
             since: Some(at(hours(since))),
             until: Some(at(hours(until))),
             ..question("a")
@@ -123,8 +123,8 @@ fn pages_lead_on_through_rotation() {
     let text: String = (10..20).map(|second| line("a", second)).collect();
     write(&path, &text, 19);
     write(&folder.path().join("audit.log.1"), &(line("b", 1) + &line("a", 2)), 2);
-    let page = |before: Option<Place>| {
-        let question = Question {
+    let page = |before: Option<LogPosition>| {
+        let question = AuditQuery {
             limit: 4,
             before,
             ..question("a")
@@ -133,7 +133,7 @@ fn pages_lead_on_through_rotation() {
     };
     let first = page(None).unwrap();
     assert_eq!(seconds(&first), [19, 18, 17, 16]);
-    let place = Place::parse(&first.next.unwrap().to_string());
+    let place = LogPosition::parse(&first.next.unwrap().to_string());
     // It is rotated in between, and goes on being written.
     fs::rename(folder.path().join("audit.log.1"), folder.path().join("audit.log.2")).unwrap();
     fs::rename(&path, folder.path().join("audit.log.1")).unwrap();
@@ -145,7 +145,7 @@ fn pages_lead_on_through_rotation() {
     assert_eq!(third.next, None);
     fs::remove_file(folder.path().join("audit.log.1")).unwrap();
     assert!(matches!(page(place), Err(SearchError::Moved)));
-    let beyond = Place {
+    let beyond = LogPosition {
         offset: 1 << 40,
         ..first.next.unwrap()
     };
@@ -160,7 +160,7 @@ fn what_is_read_for_one_answer_is_bounded() {
     write(&path, &(line("a", 1) + &others), 3000);
     let (mut before, mut rounds, mut found) = (None, 0, Vec::new());
     loop {
-        let question = Question {
+        let question = AuditQuery {
             before,
             ..question("a")
         };
@@ -176,7 +176,7 @@ fn what_is_read_for_one_answer_is_bounded() {
     assert_eq!(found, [1]);
     assert!((3..10).contains(&rounds), "{rounds}");
     // When the time is over, each still leads on.
-    let question = Question {
+    let question = AuditQuery {
         before: None,
         ..question("a")
     };
@@ -196,7 +196,7 @@ fn files_that_cannot_be_searched_are_named() {
     found.not_searched.sort();
     assert_eq!(found.not_searched, ["audit.log.2.gz", "audit.log.3", "audit.log.4"]);
     assert_eq!(seconds(&found), [50]);
-    let late = Question {
+    let late = AuditQuery {
         since: Some(at(30 + 3601)),
         ..question("a")
     };

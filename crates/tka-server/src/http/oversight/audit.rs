@@ -13,11 +13,11 @@ use axum::response::{IntoResponse, Response};
 use tka_api::audit::LookedAt;
 use tka_api::http::{AuditPage, AuditSearched, ErrorResponse};
 
-use self::query::Wanted;
+use self::query::AuditParameters;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::{Found, SearchError};
-use crate::overseer::{OfRecords, Overseer};
+use crate::overseer::{Overseer, ViewAudit};
 
 /// Audit records
 ///
@@ -28,7 +28,7 @@ use crate::overseer::{OfRecords, Overseer};
     path = "/oversight/audit",
     operation_id = "search_records",
     tag = "oversight",
-    params(Wanted),
+    params(AuditParameters),
     responses(
         (status = 200, description = "Records, and what was searched", body = AuditPage),
         (status = 400, description = "Not such a question", body = ErrorResponse),
@@ -39,9 +39,9 @@ use crate::overseer::{OfRecords, Overseer};
 )]
 pub(in crate::http) async fn list(
     State(app): State<Arc<App>>,
-    overseer: Overseer<OfRecords>,
+    overseer: Overseer<ViewAudit>,
     RawQuery(raw): RawQuery,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<AuditParameters>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
     let question = wanted.question().map_err(|error| wrong_question().because(&error))?;

@@ -25,7 +25,7 @@ use crate::overseer::Overseer;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(in crate::http) struct Wanted {
+pub(in crate::http) struct SessionParameters {
     /// Those of this login name, or of the tagged device of this name.
     #[param(inline, nullable = false)]
     user: Option<String>,
@@ -61,7 +61,7 @@ pub(in crate::http) struct Because {
     path = "/oversight/sessions",
     operation_id = "list_all",
     tag = "oversight",
-    params(Wanted),
+    params(SessionParameters),
     responses(
         (status = 200, description = "Some of the sessions", body = SessionPage),
         (status = 400, description = "Not such a question", body = ErrorResponse),
@@ -74,7 +74,7 @@ pub(in crate::http) async fn list(
     State(app): State<Arc<App>>,
     overseer: Overseer<SessionOversight>,
     RawQuery(raw): RawQuery,
-    wanted: Result<Query<Wanted>, QueryRejection>,
+    wanted: Result<Query<SessionParameters>, QueryRejection>,
 ) -> Result<Response, Failure> {
     let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
     overseer.looks_at_list(&app, LookedAt::Sessions, raw.as_deref()).await?;
@@ -139,7 +139,7 @@ async fn end_of_other(
     reason: Option<Reason>,
 ) -> Result<(), Failure> {
     let (work, app) = (app.work.clone(), Arc::clone(app));
-    work.to_the_end(async move {
+    work.run_to_completion(async move {
         let (session, context) = (stored.session, overseer.context());
         context.about(&session);
         let said = reason.as_ref().map(|reason| reason.as_str().to_owned());
@@ -161,7 +161,7 @@ fn why(username: &str, reason: Option<&Reason>) -> String {
 
 // === impl Wanted ===
 
-impl Wanted {
+impl SessionParameters {
     fn means(&self, session: &Session) -> bool {
         let is = |wanted: &Option<String>, is: &dyn Fn(&str) -> bool| wanted.as_deref().is_none_or(is);
         let (caller, rule) = (&session.caller, &session.rule);
@@ -212,9 +212,9 @@ mod tests {
     use crate::examples;
     use jiff::Timestamp;
 
-    fn wanted(query: &str) -> Result<Wanted, String> {
+    fn wanted(query: &str) -> Result<SessionParameters, String> {
         let uri = format!("/oversight/sessions?{query}").parse().map_err(|_| "no URI")?;
-        let Query(wanted) = Query::<Wanted>::try_from_uri(&uri).map_err(|error| error.body_text())?;
+        let Query(wanted) = Query::<SessionParameters>::try_from_uri(&uri).map_err(|error| error.body_text())?;
         Ok(wanted)
     }
 

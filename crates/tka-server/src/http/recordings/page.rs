@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::query::Filter;
 use super::view;
-use crate::gateway::Library;
+use crate::gateway::RecordingArchive;
 
 /// How many recordings are looked at for a page.
 const LOOKED_AT: usize = 1000;
@@ -20,7 +20,7 @@ const TIME: Duration = Duration::from_secs(3);
 const AT_ONCE: usize = 8;
 
 /// The page that `filter` asks for.
-pub(super) async fn page(library: &Library, filter: &Filter) -> Result<RecordingList, SinkError> {
+pub(super) async fn page(library: &RecordingArchive, filter: &Filter) -> Result<RecordingList, SinkError> {
     let end = Instant::now() + TIME;
     let mut names = library.names().await?;
     names.retain(|name| filter.has_name(name));

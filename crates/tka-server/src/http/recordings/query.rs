@@ -16,7 +16,7 @@ const ROLE: &str = "role:";
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(in crate::http) struct Wanted {
+pub(in crate::http) struct RecordingParameters {
     /// Those of this login name, or of the tagged device of this name.
     #[param(inline, nullable = false)]
     user: Option<String>,
@@ -50,7 +50,7 @@ pub(in crate::http) struct Wanted {
 /// The same, understood.
 #[derive(Debug)]
 pub(super) struct Filter {
-    wanted: Wanted,
+    wanted: RecordingParameters,
     before: Option<RecordingName>,
     pub(super) limit: usize,
 }
@@ -67,7 +67,7 @@ pub(super) enum FilterError {
 // === impl Filter ===
 
 impl Filter {
-    pub(super) fn new(wanted: Wanted) -> Result<Self, FilterError> {
+    pub(super) fn new(wanted: RecordingParameters) -> Result<Self, FilterError> {
         let limit = page_size(wanted.limit).ok_or(FilterError::Limit)?;
         let before = wanted.before.as_deref();
         let before = before.map(|before| RecordingName::parse(before).ok_or(FilterError::Before));
@@ -88,7 +88,7 @@ impl Filter {
 
     /// Whether only what is inside says whether a recording is meant.
     pub(super) fn looks_inside(&self) -> bool {
-        let Wanted {
+        let RecordingParameters {
             user,
             session,
             rule,
@@ -121,7 +121,7 @@ mod tests {
 
     fn filter(query: &str) -> Result<Filter, String> {
         let uri = format!("/recordings?{query}").parse().map_err(|_| "no URI")?;
-        let Query(wanted) = Query::<Wanted>::try_from_uri(&uri).map_err(|error| error.body_text())?;
+        let Query(wanted) = Query::<RecordingParameters>::try_from_uri(&uri).map_err(|error| error.body_text())?;
         Filter::new(wanted).map_err(|error| error.to_string())
     }
 

@@ -20,11 +20,11 @@ pub(super) fn info(name: &RecordingName, details: &Details) -> RecordingInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tka_recording::About;
+    use tka_recording::RecordingMetadata;
 
     #[test]
     fn what_is_written_is_what_is_shown() {
-        let written = About {
+        let written = RecordingMetadata {
             recording: "r".to_owned(),
             caller: "alice@example.com".to_owned(),
             device: "laptop".to_owned(),

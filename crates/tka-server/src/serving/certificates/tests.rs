@@ -20,7 +20,7 @@ struct Double {
     asked: Arc<Mutex<Vec<String>>>,
     now: Arc<Mutex<Timestamp>>,
     certificates: Certificates,
-    standing: watch::Receiver<Option<Standing>>,
+    standing: watch::Receiver<Option<CertificateState>>,
 }
 
 impl Double {
@@ -78,7 +78,7 @@ impl Double {
         self.asked.lock().unwrap().last().cloned().unwrap_or_default()
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> CertificateState {
         self.standing.borrow().clone().unwrap()
     }
 

@@ -81,8 +81,8 @@ fn start() -> (Double, Mounted) {
 }
 
 impl Double {
-    async fn until_standing(&mut self, what: impl Fn(&Standing) -> bool) -> Standing {
-        let stands = |standing: &Option<Standing>| standing.as_ref().is_some_and(&what);
+    async fn until_standing(&mut self, what: impl Fn(&CertificateState) -> bool) -> CertificateState {
+        let stands = |standing: &Option<CertificateState>| standing.as_ref().is_some_and(&what);
         let waited = tokio::time::timeout(LIMIT, self.standing.wait_for(stands)).await;
         waited.expect("it comes to that in time").unwrap().clone().unwrap()
     }
@@ -189,7 +189,7 @@ async fn files_that_cannot_be_used_change_nothing_and_are_told() {
         (&good.certificate, &"no key".to_owned(), "not PEM"),
     ] {
         secret.replace(certificate, key);
-        let told = |standing: &Standing| standing.trouble.as_ref().is_some_and(|trouble| trouble.contains(why));
+        let told = |standing: &CertificateState| standing.trouble.as_ref().is_some_and(|trouble| trouble.contains(why));
         let standing = double.until_standing(told).await;
         assert!(
             standing.check(Timestamp::now()).is_ok(),
@@ -198,7 +198,7 @@ async fn files_that_cannot_be_used_change_nothing_and_are_told() {
         served(over_http2(&double, &good).await.send_request(request()).await.unwrap()).await;
     }
     fs::remove_file(secret.0.join("..data")).unwrap();
-    let gone = |standing: &Standing| {
+    let gone = |standing: &CertificateState| {
         standing
             .trouble
             .as_ref()

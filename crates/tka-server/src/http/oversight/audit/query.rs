@@ -6,7 +6,7 @@ use thiserror::Error;
 use tka_api::audit::{Decision, Record, Who};
 use utoipa::IntoParams;
 
-use crate::audit::{Place, Question};
+use crate::audit::{AuditQuery, LogPosition};
 use crate::http::oversight::is_device;
 use crate::http::page_size::page_size;
 
@@ -14,7 +14,7 @@ use crate::http::page_size::page_size;
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(in crate::http) struct Wanted {
+pub(in crate::http) struct AuditParameters {
     /// Those about this login name, or the tagged device of this name: what they did, and what others decided about their sign-ins.
     #[param(inline, nullable = false)]
     user: Option<String>,
@@ -52,13 +52,13 @@ pub(super) enum QuestionError {
 
 // === impl Wanted ===
 
-impl Wanted {
+impl AuditParameters {
     /// The same, understood.
-    pub(super) fn question(self) -> Result<Question, QuestionError> {
+    pub(super) fn question(self) -> Result<AuditQuery, QuestionError> {
         let limit = page_size(self.limit).ok_or(QuestionError::Limit)?;
         let before = self.before.as_deref();
-        let before = before.map(|before| Place::parse(before).ok_or(QuestionError::Before));
-        Ok(Question {
+        let before = before.map(|before| LogPosition::parse(before).ok_or(QuestionError::Before));
+        Ok(AuditQuery {
             before: before.transpose()?,
             limit,
             since: self.since,
@@ -109,9 +109,9 @@ mod tests {
     use axum::extract::Query;
     use serde_json::json;
 
-    fn question(query: &str) -> Result<Question, String> {
+    fn question(query: &str) -> Result<AuditQuery, String> {
         let uri = format!("/oversight/audit?{query}").parse().map_err(|_| "no URI")?;
-        let Query(wanted) = Query::<Wanted>::try_from_uri(&uri).map_err(|error| error.body_text())?;
+        let Query(wanted) = Query::<AuditParameters>::try_from_uri(&uri).map_err(|error| error.body_text())?;
         wanted.question().map_err(|error| error.to_string())
     }
 
@@ -132,7 +132,7 @@ mod tests {
             assert!(error.contains(why), "{query}: {error}");
         }
         let asked = question("decision=end_requested&before=1-2-3").unwrap();
-        assert_eq!((asked.limit, asked.before), (100, Place::parse("1-2-3")));
+        assert_eq!((asked.limit, asked.before), (100, LogPosition::parse("1-2-3")));
     }
 
     #[test]

@@ -5,23 +5,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many tasks have the end of each in hand, by UID. Clones are the same.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct InHand(Arc<Mutex<HashMap<String, usize>>>);
+pub(crate) struct EndsInProgress(Arc<Mutex<HashMap<String, usize>>>);
 
 /// That one is in hand, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Hand {
+pub(crate) struct EndInProgress {
     uid: String,
-    all: InHand,
+    all: EndsInProgress,
 }
 
 // === impl InHand ===
 
-impl InHand {
+impl EndsInProgress {
     /// Takes the end of the object of that UID in hand.
-    pub(crate) fn take(&self, uid: String) -> Hand {
+    pub(crate) fn take(&self, uid: String) -> EndInProgress {
         *self.all().entry(uid.clone()).or_default() += 1;
         let all = self.clone();
-        Hand { uid, all }
+        EndInProgress { uid, all }
     }
 
     /// Whether it is in hand.
@@ -36,7 +36,7 @@ impl InHand {
 
 // === impl Hand ===
 
-impl Drop for Hand {
+impl Drop for EndInProgress {
     fn drop(&mut self) {
         let mut all = self.all.all();
         if let Some(count) = all.get_mut(&self.uid) {
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn end_is_in_hand_until_the_last_task_gives_it_up() {
-        let all = InHand::default();
+        let all = EndsInProgress::default();
         let (one, another) = (all.take("one".into()), all.take("another".into()));
         assert!(all.holds("one") && all.holds("another") && !all.holds("third"));
         drop(another);

@@ -11,7 +11,7 @@ const TOLD: Duration = Duration::from_hours(1);
 
 /// How a webhook stands.
 #[derive(Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct WebhookState {
     /// Why the last try failed, if it did.
     failed: Option<String>,
     /// How many were given up that no line of the log has told yet, and when one last did.
@@ -24,7 +24,7 @@ pub(super) struct Standing {
 
 // === impl Standing ===
 
-impl Standing {
+impl WebhookState {
     /// A try failed, because of `why`. Answers whether the one before did not.
     pub(super) fn failed(&mut self, why: String) -> bool {
         self.failed.replace(why).is_none()
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_was_given_up_is_logged_once_a_minute_and_told_for_an_hour() {
-        let (mut standing, now) = (Standing::default(), Instant::now());
+        let (mut standing, now) = (WebhookState::default(), Instant::now());
         let seconds = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(standing.note(3, now), None);
         assert_eq!(standing.gave_up(1, now), Some(1));
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn first_failure_and_the_end_of_failures_are_told() {
-        let (mut standing, now) = (Standing::default(), Instant::now());
+        let (mut standing, now) = (WebhookState::default(), Instant::now());
         assert!(!standing.delivered());
         assert!(standing.failed("answered 500".into()));
         assert!(!standing.failed("answered 503".into()));

@@ -14,7 +14,9 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tka_gateway::body::BoxBody;
 use tka_gateway::websocket::Channels;
-use tka_gateway::{CutKind, Gate, Halt, LastUse, Stream, Tap, guarded, headers, read_within, recordable, relay};
+use tka_gateway::{
+    CutKind, Gate, LastUse, StopReason, Stream, Tap, guarded, headers, recordable, relay, with_stall_timeout,
+};
 use tokio::time::timeout;
 
 use super::record::RequestRecord;
@@ -28,7 +30,7 @@ const REFUSAL: usize = 64 * 1024;
 const REFUSAL_TIME: Duration = Duration::from_secs(10);
 
 /// What goes with a request until it is over.
-pub(super) struct Carried<K> {
+pub(super) struct ProxiedRequest<K> {
     pub(super) gate: Gate,
     pub(super) record: RequestRecord,
     pub(super) recording: Option<Recording>,
@@ -42,7 +44,7 @@ pub(super) struct Carried<K> {
 
 // === impl Carried ===
 
-impl<K: Send + 'static> Carried<K> {
+impl<K: Send + 'static> ProxiedRequest<K> {
     /// The API server answered a request to upgrade.
     pub(super) async fn upgraded(
         mut self,
@@ -103,7 +105,7 @@ impl<K: Send + 'static> Carried<K> {
         }
         let body = guarded(body, self.gate, received, (self.record, self.kept));
         let body = match self.unread {
-            Some(limit) => read_within(body, limit),
+            Some(limit) => with_stall_timeout(body, limit),
             None => body,
         };
         Response::from_parts(head, Body::new(body))
@@ -183,11 +185,11 @@ fn websocket(answer: &HttpResponse<Incoming>, is_exec: bool) -> Option<Channels>
 }
 
 /// What to answer where nothing may move any more.
-pub(super) fn cut(halt: Halt) -> Failure {
+pub(super) fn cut(halt: StopReason) -> Failure {
     let message = halt.to_string();
     match halt {
-        Halt::Cut(cut) if cut.kind() == CutKind::Ended => Failure::new(StatusCode::UNAUTHORIZED, message, &[]),
-        Halt::Cut(_) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, &[]),
-        Halt::Drained => Failure::passing(message, &["ask again: another replica answers"]),
+        StopReason::Cut(cut) if cut.kind() == CutKind::Ended => Failure::new(StatusCode::UNAUTHORIZED, message, &[]),
+        StopReason::Cut(_) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, &[]),
+        StopReason::Drained => Failure::passing(message, &["ask again: another replica answers"]),
     }
 }

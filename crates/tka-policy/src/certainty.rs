@@ -7,18 +7,18 @@ use tka_core::shorten;
 
 /// Whether something holds, as far as it can be known.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Known {
+pub enum Certainty {
     /// It does.
     Yes,
     /// It does not.
     No,
     /// It depends on what is not in the policy.
-    Unknown(BTreeSet<Why>),
+    Unknown(BTreeSet<UnknownReason>),
 }
 
 /// What is not in the policy.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Why {
+pub enum UnknownReason {
     /// Whose node it is.
     Owner,
     /// Which address it has.
@@ -41,10 +41,10 @@ pub enum Why {
 
 // === impl Known ===
 
-impl Known {
+impl Certainty {
     /// It cannot be known, for one reason.
     #[must_use]
-    pub fn unknown(why: Why) -> Self {
+    pub fn unknown(why: UnknownReason) -> Self {
         Self::Unknown(BTreeSet::from([why]))
     }
 
@@ -99,13 +99,13 @@ impl Known {
     }
 }
 
-impl From<bool> for Known {
+impl From<bool> for Certainty {
     fn from(holds: bool) -> Self {
         if holds { Self::Yes } else { Self::No }
     }
 }
 
-impl fmt::Display for Why {
+impl fmt::Display for UnknownReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Owner => f.write_str("whose node it is: say its user or its tags"),
@@ -131,13 +131,16 @@ mod tests {
 
     #[test]
     fn what_is_not_known_decides_only_where_nothing_else_does() {
-        let unknown = || Known::unknown(Why::Address);
-        assert_eq!(unknown().and(Known::No), Known::No);
-        assert_eq!(unknown().and(Known::Yes), unknown());
-        assert_eq!(unknown().or(Known::Yes), Known::Yes);
-        assert_eq!(unknown().or(Known::No), unknown());
-        assert_eq!(Known::any([]), Known::No);
-        let both = unknown().and(Known::unknown(Why::Owner));
-        assert_eq!(both, Known::Unknown(BTreeSet::from([Why::Owner, Why::Address])));
+        let unknown = || Certainty::unknown(UnknownReason::Address);
+        assert_eq!(unknown().and(Certainty::No), Certainty::No);
+        assert_eq!(unknown().and(Certainty::Yes), unknown());
+        assert_eq!(unknown().or(Certainty::Yes), Certainty::Yes);
+        assert_eq!(unknown().or(Certainty::No), unknown());
+        assert_eq!(Certainty::any([]), Certainty::No);
+        let both = unknown().and(Certainty::unknown(UnknownReason::Owner));
+        assert_eq!(
+            both,
+            Certainty::Unknown(BTreeSet::from([UnknownReason::Owner, UnknownReason::Address]))
+        );
     }
 }

@@ -8,11 +8,11 @@ use tka_recording::{Content, Details, Form, Reader, RecordingName, SinkError};
 
 use super::recording::{RecordingsError, reader};
 use crate::config;
-use crate::connections::Place;
+use crate::connections::ConnectionPermit;
 
 /// Where recordings are read. It is there with and without a gateway: what was recorded can be read when recording is over.
 #[derive(Clone, Debug)]
-pub struct Library {
+pub struct RecordingArchive {
     reader: Arc<dyn Reader>,
     /// How long an answer may go unread.
     unread: Duration,
@@ -20,7 +20,7 @@ pub struct Library {
 
 // === impl Library ===
 
-impl Library {
+impl RecordingArchive {
     /// Where the recordings of `settings` are read; none where they say no place.
     pub fn open(settings: &config::Gateway) -> Result<Option<Self>, RecordingsError> {
         let unread = settings.unread_timeout.duration();
@@ -42,17 +42,17 @@ impl Library {
     pub(crate) async fn content(
         &self,
         name: &RecordingName,
-        place: Option<Place>,
+        place: Option<ConnectionPermit>,
     ) -> Result<Option<(Form, Content)>, SinkError> {
         let Some((form, content)) = self.reader.content(name).await? else {
             return Ok(None);
         };
-        let carried = place.map(|place| place.carries_stream(self.unread));
+        let proxied = place.map(|place| place.carries_stream(self.unread));
         let name = name.clone();
         let content = content
             .inspect_ok(move |_| {
                 // Kept until all is sent.
-                let _ = &carried;
+                let _ = &proxied;
             })
             .inspect_err(
                 move |error| tracing::warn!(recording = %name, %error, "a recording cannot be read to its end"),

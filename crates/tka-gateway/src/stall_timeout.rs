@@ -19,13 +19,13 @@ use crate::body::{BoxBody, BoxError};
 /// Nothing of an answer was read for too long.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[error("nothing of the answer was read for {0:?}")]
-pub struct Unread(Duration);
+pub struct StallTimeout(Duration);
 
 type Read = Result<Frame<Bytes>, BoxError>;
 
 /// `body`, which is dropped when a frame of it was not read for as long as `limit`. Its reader finds an error then. At most two frames wait for the reader.
 #[must_use]
-pub fn read_within(body: BoxBody, limit: Duration) -> BoxBody {
+pub fn with_stall_timeout(body: BoxBody, limit: Duration) -> BoxBody {
     let (sender, receiver) = mpsc::channel(1);
     let given_up = Arc::new(AtomicBool::new(false));
     tokio::spawn(hand_over(body, sender, limit, Arc::clone(&given_up)));
@@ -38,7 +38,7 @@ pub fn read_within(body: BoxBody, limit: Duration) -> BoxBody {
             }
             // An answer that was given up must not pass for a whole one.
             let is_given_up = given_up.load(Ordering::Acquire);
-            is_given_up.then(|| (Err(Unread(limit).into()), None))
+            is_given_up.then(|| (Err(StallTimeout(limit).into()), None))
         }
     });
     StreamBody::new(frames).boxed_unsync()
@@ -82,7 +82,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn slow_reader_gets_all_and_a_stalled_one_an_error() {
         let (whole, _there) = body(5);
-        let mut slow = read_within(whole, LIMIT);
+        let mut slow = with_stall_timeout(whole, LIMIT);
         for number in 0..5 {
             sleep(LIMIT / 2).await;
             let frame = slow.frame().await.unwrap().unwrap();
@@ -91,7 +91,7 @@ mod tests {
         assert!(slow.frame().await.is_none());
 
         let (whole, there) = body(5);
-        let mut stalled = read_within(whole, LIMIT);
+        let mut stalled = with_stall_timeout(whole, LIMIT);
         stalled.frame().await.unwrap().unwrap();
         sleep(LIMIT / 2).await;
         assert!(there.upgrade().is_some());
@@ -100,7 +100,7 @@ mod tests {
         stalled.frame().await.unwrap().unwrap();
         assert_eq!(
             stalled.frame().await.unwrap().unwrap_err().to_string(),
-            Unread(LIMIT).to_string()
+            StallTimeout(LIMIT).to_string()
         );
         assert!(stalled.frame().await.is_none());
     }
@@ -111,7 +111,7 @@ mod tests {
         let there = Arc::new(());
         let kept = Arc::clone(&there);
         let silent = StreamBody::new(futures::StreamExt::inspect(silent, move |_| drop(Arc::clone(&kept))));
-        let read = read_within(silent.boxed_unsync(), LIMIT);
+        let read = with_stall_timeout(silent.boxed_unsync(), LIMIT);
         sleep(Duration::from_secs(1)).await;
         assert_eq!(Arc::strong_count(&there), 2);
         drop(read);

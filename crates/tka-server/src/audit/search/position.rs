@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A place in the audit log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Place {
+pub struct LogPosition {
     /// The device and the inode of the file.
     pub(super) file: (u64, u64),
     /// How many bytes of it are before the place.
@@ -13,7 +13,7 @@ pub struct Place {
 
 // === impl Place ===
 
-impl Place {
+impl LogPosition {
     /// The place that `text` says, as [`Display`](fmt::Display) writes one.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -30,7 +30,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for LogPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:x}-{:x}-{:x}", self.file.0, self.file.1, self.offset)
     }
@@ -42,12 +42,12 @@ mod tests {
 
     #[test]
     fn place_is_read_as_it_is_written_and_nothing_else_is() {
-        let place = Place {
+        let place = LogPosition {
             file: (0xfd01, u64::MAX),
             offset: 0,
         };
         assert_eq!(place.to_string(), "fd01-ffffffffffffffff-0");
-        assert_eq!(Place::parse(&place.to_string()), Some(place));
+        assert_eq!(LogPosition::parse(&place.to_string()), Some(place));
         for wrong in [
             "",
             "1-2",
@@ -59,7 +59,7 @@ mod tests {
             "1-2-3\n",
             "../../x",
         ] {
-            assert_eq!(Place::parse(wrong), None, "{wrong}");
+            assert_eq!(LogPosition::parse(wrong), None, "{wrong}");
         }
     }
 }

@@ -14,29 +14,29 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tower::{BoxError, Layer, Service};
 
-use crate::retry::Told;
+use crate::retry::BodyStream;
 
 /// When the API server last said a word. Clones tell the same.
 #[derive(Clone, Debug)]
-pub struct Heard(watch::Sender<Instant>);
+pub struct WatchActivity(watch::Sender<Instant>);
 
 /// Passes requests on, and hears watches end.
 #[derive(Clone, Debug)]
-pub struct Listening<S> {
+pub struct WatchActivityService<S> {
     inner: S,
-    heard: Heard,
+    watch_activity: WatchActivity,
 }
 
 // === impl Heard ===
 
-impl Default for Heard {
+impl Default for WatchActivity {
     /// Nothing was heard yet, and the silence begins now.
     fn default() -> Self {
         Self(watch::Sender::new(Instant::now()))
     }
 }
 
-impl Heard {
+impl WatchActivity {
     /// When there was the last word, and a notification at each.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Instant> {
@@ -44,50 +44,50 @@ impl Heard {
     }
 
     /// There was a word, and all that was told before it is in the store.
-    pub(crate) fn word(&self) {
+    pub(crate) fn mark(&self) {
         self.0.send_replace(Instant::now());
     }
 
     /// The answer to a watch, of which the end is a word.
-    fn listen<B>(self, response: Response<B>) -> Response<Told>
+    fn listen<B>(self, response: Response<B>) -> Response<BodyStream>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
         response.map(|body| {
             let state = (Box::pin(body), self);
-            let frames = futures::stream::unfold(state, |(mut body, heard)| async move {
+            let frames = futures::stream::unfold(state, |(mut body, watch_activity)| async move {
                 let Some(frame) = body.frame().await else {
-                    heard.word();
+                    watch_activity.mark();
                     return None;
                 };
                 let frame: Result<Frame<Bytes>, BoxError> = frame.map_err(Into::into);
-                Some((frame, (body, heard)))
+                Some((frame, (body, watch_activity)))
             });
             StreamBody::new(frames).boxed_unsync()
         })
     }
 }
 
-impl<S> Layer<S> for Heard {
-    type Service = Listening<S>;
+impl<S> Layer<S> for WatchActivity {
+    type Service = WatchActivityService<S>;
 
-    fn layer(&self, inner: S) -> Listening<S> {
-        let heard = self.clone();
-        Listening { inner, heard }
+    fn layer(&self, inner: S) -> WatchActivityService<S> {
+        let watch_activity = self.clone();
+        WatchActivityService { inner, watch_activity }
     }
 }
 
-impl<S, A, B> Service<Request<A>> for Listening<S>
+impl<S, A, B> Service<Request<A>> for WatchActivityService<S>
 where
     S: Service<Request<A>, Response = Response<B>>,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    type Response = Response<Told>;
+    type Response = Response<BodyStream>;
     type Error = S::Error;
-    type Future = futures::future::BoxFuture<'static, Result<Response<Told>, S::Error>>;
+    type Future = futures::future::BoxFuture<'static, Result<Response<BodyStream>, S::Error>>;
 
     fn poll_ready(&mut self, ctx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(ctx)
@@ -96,12 +96,12 @@ where
     fn call(&mut self, request: Request<A>) -> Self::Future {
         let query = request.uri().query().unwrap_or_default();
         let is_watch = query.split('&').any(|parameter| parameter == "watch=true");
-        let heard = self.heard.clone();
+        let watch_activity = self.watch_activity.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
             let response = answer.await?;
             if is_watch && response.status().is_success() {
-                return Ok(heard.listen(response));
+                return Ok(watch_activity.listen(response));
             }
             Ok(response.map(|body| body.map_err(Into::into).boxed_unsync()))
         })
@@ -118,8 +118,8 @@ mod tests {
 
     /// Whether reading the answer of that status to a request with that query, head and body, is a word.
     async fn is_word(query: &str, status: u16) -> [bool; 2] {
-        let heard = Heard::default();
-        let told = heard.subscribe();
+        let watch_activity = WatchActivity::default();
+        let told = watch_activity.subscribe();
         let answers = service_fn(move |_: Request<()>| {
             let body = Full::new(Bytes::from_static(b"{}"));
             let response = Response::builder().status(status).body(body).unwrap();
@@ -128,7 +128,7 @@ mod tests {
         let start = *told.borrow();
         tokio::time::advance(Duration::from_secs(1)).await;
         let request = Request::get(format!("/signins?{query}")).body(()).unwrap();
-        let response = heard.layer(answers).oneshot(request).await.unwrap();
+        let response = watch_activity.layer(answers).oneshot(request).await.unwrap();
         let at_the_head = *told.borrow() > start;
         response.into_body().collect().await.unwrap();
         [at_the_head, *told.borrow() > start]

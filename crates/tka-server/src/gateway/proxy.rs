@@ -16,26 +16,26 @@ use hyper::upgrade::OnUpgrade;
 use tka_core::Recording;
 use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::Interactive;
-use tka_gateway::{Halt, Identity, Unrecordable, UpstreamError, guarded, headers};
+use tka_gateway::{Identity, StopReason, Unrecordable, UpstreamError, guarded, headers};
 use tokio::time::{Instant, timeout};
 
-use super::about::about;
 use super::access::{AuthorizedRequest, access};
-use super::carried::{Carried, Refused, cut};
+use super::metadata::metadata;
+use super::proxied::{ProxiedRequest, Refused, cut};
 use super::record::RequestRecord;
-use super::recording::{NO_PLACE, NotRecorded, Plan};
+use super::recording::{NO_PLACE, NotRecorded, RecordingPlan};
 use super::shared::Gateway;
 use crate::App;
 use crate::answer::Failure;
 use crate::audit_context::AuditContext;
-use crate::connections::Place;
+use crate::connections::ConnectionPermit;
 use crate::telemetry::inject_trace;
 
 /// How long the end of an empty body may take to come.
 const EMPTY_BODY: Duration = Duration::from_secs(2);
 
 /// Carries `request`, or says why not. What its caller is to be told beside the answer is left in `notice`.
-pub(super) async fn carry(
+pub(super) async fn proxy(
     app: &Arc<App>,
     gateway: &Arc<Gateway>,
     context: &Arc<AuditContext>,
@@ -54,31 +54,31 @@ pub(super) async fn carry(
         let last = key.and_then(|key| reasons.last(key, Instant::now()));
         last.map_or_else(|| why.into(), |reason| Failure::new(reason.status, reason.message, &[]))
     })?;
-    let carried = carry_on(app, gateway, context, access, plan, head, body).await;
-    let (status, message) = match &carried {
+    let proxied = forward(app, gateway, context, access, plan, head, body).await;
+    let (status, message) = match &proxied {
         Ok(answer) => match answer.extensions().get::<Refused>() {
             Some(Refused(message)) => (answer.status(), message),
-            None => return carried,
+            None => return proxied,
         },
         Err(failure) => (failure.status, &failure.body.message),
     };
-    if let Some(key) = key.filter(|_| plan == Plan::Required) {
+    if let Some(key) = key.filter(|_| plan == RecordingPlan::Required) {
         reasons.keep(key, Instant::now(), status, message);
     }
-    carried
+    proxied
 }
 
-async fn carry_on(
+async fn forward(
     app: &Arc<App>,
     gateway: &Arc<Gateway>,
     context: &Arc<AuditContext>,
     access: AuthorizedRequest,
-    plan: Plan,
+    plan: RecordingPlan,
     mut head: Parts,
     body: Body,
 ) -> Result<Response, Failure> {
     // A connection that cannot be upgraded would answer what no recorder sees.
-    if plan == Plan::Required && head.extensions.get::<OnUpgrade>().is_none() {
+    if plan == RecordingPlan::Required && head.extensions.get::<OnUpgrade>().is_none() {
         return Err(NotRecorded::Unrecordable(Unrecordable::Protocol).into());
     }
     let body = match headers::upgrade(&head.headers) {
@@ -86,11 +86,11 @@ async fn carry_on(
         None => body,
     };
     // The connection's place is kept too: an upgrade outlives what serves the connection.
-    let connection = head.extensions.get::<Place>().cloned();
-    let carried = connection.as_ref().map(|place| place.carries_stream(gateway.unread));
+    let connection = head.extensions.get::<ConnectionPermit>().cloned();
+    let proxied = connection.as_ref().map(|place| place.carries_stream(gateway.unread));
     let place = (
         gateway.streams.place(&access.entry).ok_or_else(too_many)?,
-        carried,
+        proxied,
         connection,
     );
     let mut gate = access.entry.gate();
@@ -100,13 +100,13 @@ async fn carry_on(
     // Before a token is asked for: while nothing may move, nothing is asked of the API server either.
     gate.open().await.map_err(cut)?;
     let mut record = RequestRecord::new(app, gateway.level, context, &access, &head);
-    if gateway.recordings.lacks_place(access.recording, access.interactive) {
+    if gateway.recordings.is_unrecorded(access.recording, access.interactive) {
         record.because(&NO_PLACE);
     }
     let mut upstream_request = request_for(app, gateway, &access, &record, &head, body).await?;
     let recordings = &gateway.recordings;
     let headers = upstream_request.headers_mut();
-    let recorded = || about(&access, &head.headers);
+    let recorded = || metadata(&access, &head.headers);
     let recording = recordings
         .begin(plan, app, recorded, record.audit_id(), headers)
         .await?;
@@ -115,7 +115,7 @@ async fn carry_on(
     }
     record.before().await?;
     record.leaves(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
-    let mut carried = Carried {
+    let mut proxied = ProxiedRequest {
         gate,
         record,
         recording,
@@ -124,7 +124,7 @@ async fn carry_on(
         unread: (head.version == Version::HTTP_2).then_some(gateway.unread),
         kept: place,
     };
-    if let Some(recording) = &carried.recording {
+    if let Some(recording) = &proxied.recording {
         recording.leaves();
     }
     let method = head.method.clone();
@@ -132,15 +132,15 @@ async fn carry_on(
     let is_upgrade = upstream_request.headers().contains_key(UPGRADE);
     if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
         let is_exec = access.interactive == Some(Interactive::Exec);
-        let answer = carried.gate.run(gateway.upstream.upgrade(upstream_request)).await;
-        let answer = answered(answer, &method, &mut carried)?;
-        return carried.upgraded(app, answer, caller, is_exec).await;
+        let answer = proxied.gate.run(gateway.upstream.upgrade(upstream_request)).await;
+        let answer = answered(answer, &method, &mut proxied)?;
+        return proxied.upgraded(app, answer, caller, is_exec).await;
     }
     // What is carried for a session that another of its name replaces must end: this holds nothing that would keep it open.
     drop(access);
-    let answer = carried.gate.run(gateway.upstream.send(upstream_request)).await;
-    let answer = answered(answer, &method, &mut carried)?;
-    Ok(carried.finish(answer))
+    let answer = proxied.gate.run(gateway.upstream.send(upstream_request)).await;
+    let answer = answered(answer, &method, &mut proxied)?;
+    Ok(proxied.finish(answer))
 }
 
 /// The body of a request to upgrade, which must be empty. Data in it would go on beside what is recorded and counted: what takes the connection over at the API
@@ -162,18 +162,18 @@ async fn without_data(body: Body) -> Result<Body, Failure> {
 
 /// The answer, or what to say of a request of which nothing is known but that it was sent.
 fn answered<T, K: Send + 'static>(
-    answer: Result<Result<T, UpstreamError>, Halt>,
+    answer: Result<Result<T, UpstreamError>, StopReason>,
     method: &Method,
-    carried: &mut Carried<K>,
+    proxied: &mut ProxiedRequest<K>,
 ) -> Result<T, Failure> {
     match answer {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
-            carried.unanswered(&error);
+            proxied.unanswered(&error);
             Err(unreachable(&error, method))
         }
         Err(halt) => {
-            carried.unanswered(&halt);
+            proxied.unanswered(&halt);
             Err(cut(halt))
         }
     }

@@ -3,16 +3,16 @@
 use axum::http::HeaderMap;
 use tka_core::{Caller, Identity, RuleName};
 use tka_gateway::request_info::{flag, parameter, parameters};
-use tka_recording::About;
+use tka_recording::RecordingMetadata;
 
 use super::access::AuthorizedRequest;
 
 /// Whose request it is, and what it is.
-pub(super) fn about(access: &AuthorizedRequest, headers: &HeaderMap) -> About {
+pub(super) fn metadata(access: &AuthorizedRequest, headers: &HeaderMap) -> RecordingMetadata {
     let (session, info) = (&access.live.session, &access.info);
     let query = access.target.query().unwrap_or_default();
     let impersonated = headers.get("impersonate-user");
-    About {
+    RecordingMetadata {
         caller: who(&session.caller),
         device: session.caller.device.name.clone(),
         device_id: session.caller.device.stable_id.clone(),
@@ -29,7 +29,7 @@ pub(super) fn about(access: &AuthorizedRequest, headers: &HeaderMap) -> About {
         tty: flag(query, "tty"),
         stdin: flag(query, "stdin"),
         impersonates: impersonated.map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned()),
-        ..About::default()
+        ..RecordingMetadata::default()
     }
 }
 
