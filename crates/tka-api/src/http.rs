@@ -465,6 +465,9 @@ pub struct ApprovalInfo {
     pub device: String,
     /// Whether it is the caller's own.
     pub own: bool,
+    /// Whether it was asked for from the calling device, by this caller.
+    #[serde(default)]
+    pub this_device: bool,
     /// Whether the caller may decide about it.
     pub may_decide: bool,
     /// The ClusterRole it would give.

@@ -11,6 +11,6 @@ pub(crate) mod kubeconfig_options;
 pub(crate) mod login_request;
 pub(crate) mod persist;
 pub(crate) mod provisioning;
-mod replicas;
+pub(crate) mod replicas;
 pub(crate) mod sign_in;
 pub(crate) mod sign_out;

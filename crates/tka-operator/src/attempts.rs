@@ -44,6 +44,8 @@ pub struct SignIn {
     pub credential: bool,
     /// The approved request that it carries out, as it was checked; none where no approval is needed.
     pub approved: Option<Box<ApprovalRequest>>,
+    /// Whether its rule is for emergencies. The request that leads alarms others, so none that does not may lead one that would.
+    pub break_glass: bool,
 }
 
 /// What an attempt came to.
@@ -278,6 +280,7 @@ mod tests {
             max_sessions: None,
             credential: false,
             approved: None,
+            break_glass: false,
         }
     }
 
@@ -297,6 +300,20 @@ mod tests {
 
     fn done(session: &Session) -> Arc<SignedIn> {
         Arc::new(SignedIn::new(session, true, false, None))
+    }
+
+    #[test]
+    fn moment_and_credential_make_no_difference_and_an_emergency_does() {
+        let asking = SignIn {
+            credential: true,
+            ..at(2)
+        };
+        assert!(at(1).is_identical(&asking));
+        let emergency = SignIn {
+            break_glass: true,
+            ..at(1)
+        };
+        assert!(!at(1).is_identical(&emergency) && !emergency.is_identical(&at(1)));
     }
 
     #[tokio::test]

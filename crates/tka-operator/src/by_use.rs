@@ -144,6 +144,7 @@ mod tests {
                 max_sessions: None,
                 credential: false,
                 approved: None,
+                break_glass: false,
             };
             let Part::Leader(attempt) = sessions.join(&sign_in) else {
                 panic!("it waits")

@@ -445,6 +445,7 @@ mod tests {
             max_sessions: None,
             credential: true,
             approved: None,
+            break_glass: false,
         }
     }
 

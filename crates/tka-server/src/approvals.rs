@@ -104,6 +104,18 @@ impl Approver {
         self.identified.caller.user_key() == caller.user_key()
     }
 
+    /// Whether `waiting` was asked for by them, from the device that they are on.
+    #[must_use]
+    pub fn asked_here(&self, waiting: &WaitingSignIn) -> bool {
+        self.is_on(&waiting.caller)
+    }
+
+    /// Whether they are `caller`: the same user on the same device.
+    #[must_use]
+    pub fn is_on(&self, caller: &Caller) -> bool {
+        self.identified.caller.key() == caller.key()
+    }
+
     /// Whether they may acknowledge `glass`. Machines see nothing.
     pub fn may_acknowledge(&self, glass: &UnacknowledgedSignIns) -> Result<(), CannotApprove> {
         let caller = &self.identified.caller;
@@ -255,6 +267,7 @@ fn session(
         max_sessions: rule.max_sessions,
         credential: false,
         approved: Some(Box::new(request.clone())),
+        break_glass: false,
     })
 }
 

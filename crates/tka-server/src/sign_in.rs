@@ -42,8 +42,6 @@ struct AuthorizedSignIn {
     sign_in: SignIn,
     /// What others are asked first, where the rule wants that.
     ask: Option<ApprovalNeeded>,
-    /// Whether others are alarmed.
-    break_glass: bool,
 }
 
 /// What others are asked.
@@ -171,7 +169,7 @@ impl<'a> SignInRequest<'a> {
         if self.reauthorize_if_stale().await? && (self.needs_approval() || !attempt.renew(&self.decided.sign_in)) {
             return Ok(None);
         }
-        if self.decided.break_glass {
+        if self.decided.sign_in.break_glass {
             self.alarm().await?;
         }
         let records = ByRequest::new(&self.app.audit, self.context);
@@ -183,7 +181,7 @@ impl<'a> SignInRequest<'a> {
             let role = self.decided.sign_in.session.rule.role.as_str();
             self.app.metrics.signed_in(Some(role), status);
         }
-        if let (Ok(signed_in), true) = (&signed_in, self.decided.break_glass) {
+        if let (Ok(signed_in), true) = (&signed_in, self.decided.sign_in.break_glass) {
             self.app.sessions.tell_break_glass(&signed_in.stored.session).await;
         }
         match signed_in {
@@ -343,10 +341,7 @@ fn apply_rules(
         max_sessions: rule.max_sessions,
         credential: options.credential && has_token,
         approved: None,
-    };
-    Ok(AuthorizedSignIn {
-        sign_in,
-        ask,
         break_glass,
-    })
+    };
+    Ok(AuthorizedSignIn { sign_in, ask })
 }

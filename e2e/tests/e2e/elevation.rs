@@ -190,7 +190,18 @@ fn others_approve_it_and_the_policy_takes_it_away(world: &World) -> Outcome {
     let shown = alice.tka(&["approvals", "show", &name])?.expect(0)?.out;
     assert!(shown.contains("every program on that device"), "{shown}");
 
+    let withdrawn = bob.tka(&["elevate", "--end"])?.expect(0)?;
+    assert!(withdrawn.err.contains("waits for approval no more"), "{withdrawn:?}");
+    alice.tka(&["approvals", "approve", &name])?.expect(3)?;
+    bob.tka(&["elevate", "--end"])?.expect(3)?;
+    assert_eq!(
+        acts(&caller, "")?,
+        (ordinary_session.clone(), None),
+        "what it had goes on"
+    );
+
     // Who signs out wants no elevation either.
+    bob.tka(&[&asks[..], &["--no-wait"]].concat())?.expect(9)?;
     caller.sign_out()?;
     alice.tka(&["approvals", "approve", &name])?.expect(3)?;
     site.wait_empty()?;

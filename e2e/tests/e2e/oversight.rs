@@ -274,7 +274,6 @@ fn records_are_searched_at_all_replicas(world: &World) -> Outcome {
     a.grant_oversight(&[(BOB, json!({"audit": true}))])?;
     b.wait_policy()?;
     let bob = a.person("BOB")?;
-    signed_in_with_both_known(&pair, &bob)?;
     // Alice signs in at one replica, and extends that at the other.
     crate::replicas::caller(a, "ALICE")?.sign_in_waiting()?.expect(200)?;
     crate::replicas::caller(b, "ALICE")?.sign_in_waiting()?.expect(200)?;
@@ -334,22 +333,6 @@ fn records_are_searched_at_all_replicas(world: &World) -> Outcome {
         "{found:#}"
     );
     Ok(())
-}
-
-/// Signs in until the device knows both replicas. A sign-in waits only a moment for what the other one says, which a busy machine exceeds.
-fn signed_in_with_both_known(pair: &Pair<'_>, person: &Person) -> Outcome {
-    let mut urls = pair.sites().each_ref().map(|site| site.server.url());
-    urls.sort();
-    wait::until_true("the device knows both replicas", || {
-        let login = typed(pair, person, &["login", "--quiet"])?;
-        assert_eq!(login.2, Some(0), "{login:?}");
-        let kubeconfig = login.0.trim().trim_start_matches("export KUBECONFIG=");
-        person.remember(kubeconfig.as_ref())?;
-        // There is no file before the device knows of a second one.
-        let mut known = crate::cli_replicas::known(kubeconfig).unwrap_or_default();
-        known.sort();
-        Ok(known == urls)
-    })
 }
 
 fn searched_through_rotation(pair: &Pair<'_>, bob: &Person, logs: &[PathBuf; 2]) -> Outcome {

@@ -11,6 +11,7 @@ use crate::context::{CommandContext, Replica};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::report::audit::{AuditSearch, Item, ReplicaSearch};
+use crate::session::replicas;
 use crate::sys::parallel;
 use crate::terminal::messages;
 use crate::terminal::output::{Output, RenderOptions};
@@ -23,7 +24,7 @@ const PAGES: usize = 10_000;
 
 /// Search the audit records of all replicas
 ///
-/// For callers to whom the tailnet policy gives oversight of audit records. All replicas that this device knows from signing in are asked: each has records of its own. It
+/// For callers to whom the tailnet policy gives oversight of audit records. All replicas that this device can find are asked: each has records of its own. It
 /// says whose were searched, and since when they reach. Each look is itself recorded. The exit status is 10 where not all was searched.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
@@ -68,6 +69,8 @@ struct Answer {
 }
 
 pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
+    // A replica that was added since the last sign-in has records, too.
+    replicas::learn(ctx);
     let replicas = ctx.all_replicas();
     let answers = parallel::map(&replicas, |replica| arguments.ask(ctx, replica));
     let (mut search, mut errors) = (AuditSearch::default(), Vec::new());

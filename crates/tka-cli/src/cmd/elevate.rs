@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     no_wait: bool,
 
-    /// End the elevation of this device
+    /// End the elevation of this device, or withdraw the one that waits for approval
     #[arg(long, conflicts_with_all = ["rule", "role", "period", "reason", "no_wait"])]
     end: bool,
 }

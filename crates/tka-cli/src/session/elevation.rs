@@ -1,6 +1,6 @@
 //! Elevations of this device: while one lasts, it acts for all that uses the gateway without naming a rule.
 
-use tka_api::http::SessionInfo;
+use tka_api::http::{ApprovalInfo, ApprovalState, SessionInfo};
 
 use crate::api::access::AccessRequest;
 use crate::api::client::Client;
@@ -43,13 +43,18 @@ pub(crate) fn begin(ctx: &CommandContext, access: &AccessRequest) -> Result<(), 
     Ok(())
 }
 
-/// Ends the elevations of this device.
+/// Ends the elevations of this device, and withdraws those that wait for approval.
 pub(crate) fn end(ctx: &CommandContext) -> Result<(), Error> {
     let client = ctx.client()?;
+    // First: one that is approved meanwhile is found among the sessions below.
+    let is_any_withdrawn = withdraw_waiting(ctx, &client)?;
     let of_this_device = |session: &SessionInfo| session.this_device && is_elevation(session);
     let elevations: Vec<_> = client.sessions()?.items.into_iter().filter(of_this_device).collect();
     if elevations.is_empty() {
         forget(ctx);
+        if is_any_withdrawn {
+            return Ok(());
+        }
         return Err(Error::NotElevated {
             server: ctx.server().to_string(),
         });
@@ -68,6 +73,33 @@ pub(crate) fn end(ctx: &CommandContext) -> Result<(), Error> {
     }
     forget(ctx);
     Ok(())
+}
+
+/// Withdraws the elevations of this device that wait for approval. Returns whether there was one.
+fn withdraw_waiting(ctx: &CommandContext, client: &Client) -> Result<bool, Error> {
+    let all = match client.approvals() {
+        Ok(list) => list.items,
+        // Where nothing can wait, nothing does.
+        Err(error) if error.is_unsupported() => return Ok(false),
+        Err(error) => return Err(error.into()),
+    };
+    let is_meant = |one: &ApprovalInfo| {
+        one.this_device && one.elevation && matches!(one.status.state, ApprovalState::Waiting | ApprovalState::Approved)
+    };
+    let mut is_any_withdrawn = false;
+    for waiting in all.iter().filter(|one| is_meant(one)) {
+        match client.withdraw(&waiting.status.session) {
+            Ok(_) => {}
+            // It was denied or withdrawn meanwhile, or is over.
+            Err(error) if error.is_not_signed_in() => continue,
+            Err(error) => return Err(error.into()),
+        }
+        is_any_withdrawn = true;
+        let what = described(&waiting.role, waiting.rule.as_deref());
+        let text = format!("your elevation to {what} waits for approval no more");
+        ctx.ui.notify(&messages::done(&text, &ctx.ui.palette));
+    }
+    Ok(is_any_withdrawn)
 }
 
 /// Refuses a server that knows no elevations: it would sign in as ever.

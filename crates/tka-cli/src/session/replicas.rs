@@ -1,4 +1,4 @@
-//! Learns at a sign-in which replicas the server has.
+//! Learns which replicas the server has: at a sign-in, and where all of them are to be asked.
 //!
 //! Nodes with the very tags of the server's node are asked which installation they are, beside the sign-in. Those that say the same as the
 //! server are its replicas. Only the device's own tailscaled names nodes: no server can name a place to send requests to.
@@ -66,11 +66,16 @@ impl Learning {
         Self { news }
     }
 
-    /// Keeps what was learned. The sign-in does not fail if that fails.
+    /// Keeps what was learned by the end of a sign-in, which does not fail if that fails.
     pub(super) fn finish(self, ctx: &CommandContext) {
+        self.finish_within(ctx, GRACE);
+    }
+
+    /// Waits for at most `limit` until all have answered, and keeps what was learned.
+    fn finish_within(self, ctx: &CommandContext, limit: Duration) {
         let Ok(store) = ctx.store() else { return };
         let (mut siblings, mut answers) = (None, vec![]);
-        let until = Instant::now() + GRACE;
+        let until = Instant::now() + limit;
         while let Ok(news) = self.news.recv_timeout(until.saturating_duration_since(Instant::now())) {
             match news {
                 ReplicaUpdate::Siblings(found) => siblings = Some(found),
@@ -88,6 +93,12 @@ impl Learning {
             ctx.ui.debug(&format!("replicas not saved: {error}"));
         }
     }
+}
+
+/// Learns the replicas anew, for a command that asks all of them. It goes on with those that are known where none can be learned.
+pub(crate) fn learn(ctx: &CommandContext) {
+    // tailscaled first, then all nodes at once.
+    Learning::begin(ctx).finish_within(ctx, 2 * LIMIT);
 }
 
 /// Asks the server and its siblings at once.

@@ -49,6 +49,10 @@ fn sessions(items: &[Value]) -> (&'static str, Answer) {
     ("GET /sessions", Answer::json(200, &json!({"items": items})))
 }
 
+fn waiting(items: &[Value]) -> (&'static str, Answer) {
+    ("GET /approvals", Answer::json(200, &json!({"items": items})))
+}
+
 /// All sessions of a person who is elevated on two devices.
 fn all() -> (&'static str, Answer) {
     sessions(&[
@@ -90,7 +94,12 @@ fn prompt(user: &User, fake: &FakeServer, kubeconfig: &str) -> String {
 
 #[test]
 fn context_that_is_there_has_the_higher_role_until_it_is_ended() {
-    let script = [gateway(), elevated(), all(), all(), ended(), sessions(&[])];
+    let nothing = [waiting(&[]), sessions(&[])];
+    let script = [
+        &[gateway(), elevated(), all(), waiting(&[]), all(), ended()][..],
+        &nothing,
+    ];
+    let script = script.concat();
     let (user, fake) = (User::new(), FakeServer::new(&script));
     let team = committed(&user, &fake, "");
     assert_eq!(prompt(&user, &fake, &team), "");
@@ -120,7 +129,6 @@ fn context_that_is_there_has_the_higher_role_until_it_is_ended() {
     --- stderr
     ✗ this device is not elevated at http://127.0.0.1:PORT
       do  see your sessions on all devices with `tka sessions`
-          withdraw an elevation that waits for approval with `tka approvals withdraw NAME`
     ");
     let requests = fake.requests();
     assert!(requests[1].line.ends_with("/login?via=gateway"), "{}", requests[1].line);
@@ -133,6 +141,45 @@ fn context_that_is_there_has_the_higher_role_until_it_is_ended() {
     let body: Value = serde_json::from_str(&requests[1].body).unwrap();
     let expected = json!({"rule": "oncall", "period": "30m0s", "reason": "pager 4711", "elevate": true});
     assert_eq!(body, expected);
+}
+
+#[test]
+fn elevation_of_this_device_that_waits_is_withdrawn() {
+    let waits = |name: &str, this_device: bool, elevation: bool| {
+        json!({
+            "session": name, "request": "1", "state": "waiting", "count": 0, "needed": 1, "expires": "2999-01-02T15:04:05Z",
+            "username": "alice@example.com", "device": "laptop.example.ts.net", "own": true, "this_device": this_device,
+            "may_decide": false, "role": "cluster-admin", "namespaces": [], "rule": "oncall", "period": "30m0s", "extends": false,
+            "elevation": elevation, "requested": "2001-01-02T15:04:05Z", "approvals": []
+        })
+    };
+    let all = [
+        waits("tka-alice-phone", false, true),
+        waits("tka-alice", true, false),
+        waits(ELEVATION, true, true),
+    ];
+    let path = "DELETE /approvals/tka-alice-elevated";
+    let script = [
+        waiting(&all),
+        (path, Answer::json(200, &all[2])),
+        sessions(&[]),
+        waiting(&all),
+        (
+            path,
+            Answer::json(404, &json!({"message": "no sign-in waits for that session"})),
+        ),
+        sessions(&[]),
+    ];
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    let outcome = run(&user, &fake, "", &["elevate", "--end"]);
+    insta::assert_snapshot!(outcome.shown(&fake), @"
+    status 0
+    --- stdout
+    --- stderr
+    ✓ your elevation to cluster-admin (rule oncall) waits for approval no more
+    ");
+    let outcome = run(&user, &fake, "", &["elevate", "--end"]);
+    assert_eq!(outcome.status, 3, "it was denied meanwhile: {}", outcome.stderr);
 }
 
 /// The session of the context goes on beneath the elevation.

@@ -1,5 +1,6 @@
 //! Sign-ins through rules with `break_glass`, after the fact: they are acknowledged by one with oversight, or told again each day.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +42,9 @@ pub(crate) struct Reminder {
     /// Whether it is this replica's to do.
     pub(crate) leadership: Leadership,
 }
+
+/// When this replica told each. What cannot be written down is not told again sooner.
+type ToldHere = HashMap<SessionName, Timestamp>;
 
 /// What is to be done about one that none has acknowledged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -153,9 +157,9 @@ impl Reminder {
     /// Works for as long as it is polled.
     pub(crate) async fn run(self) {
         let mut gains = self.leadership.gains().boxed();
-        let mut failures = 0;
+        let (mut failures, mut told) = (0, ToldHere::default());
         loop {
-            let wait = match self.look().await {
+            let wait = match self.look(&mut told).await {
                 Ok(()) => {
                     failures = 0;
                     LOOK
@@ -174,30 +178,48 @@ impl Reminder {
         }
     }
 
-    async fn look(&self) -> Result<(), Failure> {
+    /// Looks at all of them. One that fails stops none of the others.
+    async fn look(&self, told: &mut ToldHere) -> Result<(), Failure> {
         let app = self.app.borrow().clone();
         let Some(app) = app.filter(|_| self.leadership.is_held()) else {
             return Ok(());
         };
-        for glass in app.sessions.broken_glass().await? {
-            match due(last(&glass), glass.told, (app.clock)()) {
-                Due::Nothing => {}
-                Due::Tell => {
-                    app.audit.unacknowledged(&glass, None).await?;
-                    app.sessions.tell_unacknowledged(&glass);
-                    let (session, username) = (&glass.name, glass.caller.username());
-                    tracing::warn!(%session, username, "break-glass sign-in not acknowledged");
-                    app.sessions.told_break_glass(&glass).await?;
-                }
-                Due::GiveUp => {
-                    let why = "it was told for thirty days, and is told no more";
-                    app.audit.unacknowledged(&glass, Some(why)).await?;
-                    app.sessions.forget_break_glass(&glass).await?;
-                }
-            }
+        let all = app.sessions.broken_glass().await?;
+        told.retain(|name, _| all.iter().any(|glass| glass.name == *name));
+        let mut result = Ok(());
+        for glass in &all {
+            let done = remind(&app, glass, told).await;
+            result = result.and(done);
         }
-        Ok(())
+        result
     }
+}
+
+/// Does what is due about one of them.
+async fn remind(app: &App, glass: &UnacknowledgedSignIns, told: &mut ToldHere) -> Result<(), Failure> {
+    let now = (app.clock)();
+    let told_here = told.get(&glass.name).copied().unwrap_or(glass.told);
+    match due(last(glass), glass.told.max(told_here), now) {
+        // It was told, and that could not be written down.
+        Due::Nothing if told_here > glass.told => {
+            app.sessions.told_break_glass(glass).await?;
+        }
+        Due::Nothing => {}
+        Due::Tell => {
+            app.audit.unacknowledged(glass, None).await?;
+            app.sessions.tell_unacknowledged(glass);
+            told.insert(glass.name.clone(), now);
+            let (session, username) = (&glass.name, glass.caller.username());
+            tracing::warn!(%session, username, "break-glass sign-in not acknowledged");
+            app.sessions.told_break_glass(glass).await?;
+        }
+        Due::GiveUp => {
+            let why = "it was told for thirty days, and is told no more";
+            app.audit.unacknowledged(glass, Some(why)).await?;
+            app.sessions.forget_break_glass(glass).await?;
+        }
+    }
+    Ok(())
 }
 
 // === impl Audit ===

@@ -25,9 +25,11 @@ const READ: u64 = 64 * 1024 * 1024;
 const TIME: Duration = Duration::from_secs(3);
 /// How much of what is found is in one answer.
 const FOUND: usize = 512 * 1024;
-/// Records are written in the order in which they are decided, but for what waits for a moment and for a clock that is set. One that is older than what is
-/// asked for by more than this ends a search.
+/// Records are written in the order in which they are decided, but for what waits for a moment and for a clock that is set. A record is too old if it is older
+/// than what is asked for by more than this.
 const OUT_OF_ORDER: SignedDuration = SignedDuration::from_hours(1);
+/// So many records in a row that are too old end a search. A clock that was wrong for a while hides nothing that was written before.
+const TOO_OLD: u32 = 1000;
 
 /// Which records.
 pub struct AuditQuery {
@@ -98,6 +100,7 @@ fn within(path: &Path, question: &AuditQuery, read: u64, end: Instant) -> Result
     let mut search = Search {
         question,
         oldest,
+        too_old: 0,
         found: Found {
             reaches: files.reaches().map_err(failed)?,
             ..Found::default()
@@ -117,8 +120,10 @@ fn within(path: &Path, question: &AuditQuery, read: u64, end: Instant) -> Result
 /// A search that runs.
 struct Search<'q> {
     question: &'q AuditQuery,
-    /// Older records end it.
+    /// Older records are too old.
     oldest: Option<Timestamp>,
+    /// How many in a row were too old.
+    too_old: u32,
     found: Found,
     /// How large the records are that were found.
     bytes: usize,
@@ -204,8 +209,10 @@ impl Search<'_> {
             return true;
         };
         if self.oldest.is_some_and(|oldest| record.time < oldest) {
-            return false;
+            self.too_old += 1;
+            return self.too_old < TOO_OLD;
         }
+        self.too_old = 0;
         let question = self.question;
         let is_in_time = question.since.is_none_or(|since| record.time >= since)
             && question.until.is_none_or(|until| record.time < until);

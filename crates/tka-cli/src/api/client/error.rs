@@ -114,6 +114,7 @@ impl ClientError {
                     Operation::SignOut
                     | Operation::EndSession
                     | Operation::EndSessionOfOther
+                    | Operation::Withdraw
                     | Operation::FetchCredential,
                 ) => Exit::NotSignedIn,
                 (403, _) => Exit::Refused,

@@ -77,7 +77,7 @@ fn records_are_found_newest_first_in_all_files() {
 }
 
 #[test]
-fn times_are_from_and_before_and_an_older_record_ends_the_search() {
+fn times_are_from_and_before() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.log");
     let hours = |hours: i64| hours * 3600;
@@ -93,10 +93,32 @@ fn times_are_from_and_before_and_an_older_record_ends_the_search() {
     };
     let found = within(5, 7);
     assert_eq!(seconds(&found), [hours(6), hours(5)]);
-    assert_eq!(found.no_records, 0, "what is older by hours is not read");
     assert_eq!(seconds(&within(0, 1)), [0]);
     assert_eq!(within(0, 1).no_records, 1);
     assert!(seconds(&within(7, 7)).is_empty());
+}
+
+#[test]
+fn only_many_records_that_are_too_old_end_a_search() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.log");
+    let late = at(10 * 3600);
+    let question = AuditQuery {
+        since: Some(late),
+        ..question("a")
+    };
+    for (too_old, found, no_records) in [(TOO_OLD - 1, 2, 1), (TOO_OLD, 1, 0)] {
+        // A clock that was wrong for a while, between two records of the right time.
+        let wrong = line("a", 0).repeat(usize::try_from(too_old).unwrap());
+        let right = line("a", late.as_second());
+        write(&path, &format!("no record\n{right}{wrong}{right}"), late.as_second());
+        let answer = search(&path, &question).unwrap();
+        assert_eq!(
+            (answer.records.len(), answer.no_records),
+            (found, no_records),
+            "{too_old}"
+        );
+    }
 }
 
 #[test]
