@@ -58,7 +58,8 @@ impl Sessions {
         settled.unwrap_or_else(|_| Err(Error::Unsettled(session.name())))
     }
 
-    /// Whether it is clear without asking the API server that `quotas` admit the session: by what is watched, as soon as that shows the session itself.
+    /// Whether the watched sessions show that `quotas` admit the session, so that the API server need not be asked. Waits a moment until they include
+    /// the session itself.
     async fn is_clear(
         &self,
         signin: &TkaSignin,

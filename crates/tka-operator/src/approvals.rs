@@ -274,7 +274,8 @@ impl Sessions {
         Ok(())
     }
 
-    /// Says of what waits, and is to become a session now, that it is pending: earlier versions know no other word of it, and read it from here on.
+    /// Gives the sign-in that waited, and becomes a session now, the phase `Pending`. Earlier versions know no earlier phase of it, and read it from
+    /// here on.
     pub(crate) async fn say_pending(&self, waits: &TkaSignin) -> Result<TkaSignin, Error> {
         let pending = progress::beginning(waits, (self.clock)());
         match self.patch_status_of_version(waits, pending).await {

@@ -1,7 +1,7 @@
 //! Sign-ins through rules with `break_glass` that none has acknowledged yet.
 //!
-//! They are kept in a ConfigMap for each caller and rule, beyond the end of the session, so that they are told again until one with oversight acknowledges
-//! them: at every replica, and after restarts. It is written before the session is, so that no such session is there without it.
+//! They are kept in a ConfigMap for each caller and rule, beyond the end of the session. So they are told again until one with oversight acknowledges
+//! them, at every replica and after restarts. The ConfigMap is written before the session, so that no such session exists without it.
 
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};

@@ -1,8 +1,8 @@
 //! The account and the bindings of a session: making and removing them, each for one `TkaSignin` and no other of its name.
 //!
-//! A session that is signed in to again after its end has the names of the one before, and another process may still be taking
-//! that one down. So each object carries the UID of its `TkaSignin`. Only what carries the right one is kept or taken down. Only
-//! what an earlier session left is removed to make room.
+//! A session that is signed in to again after its end has the names of the one before. Another process may still be taking that one down.
+//! So each object carries the UID of its `TkaSignin`. Only what carries the right one is kept or taken down. Only what an earlier session
+//! left is removed to make room.
 
 use std::fmt::Debug;
 

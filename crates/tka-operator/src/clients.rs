@@ -13,8 +13,8 @@ use crate::observe::{InjectTrace, Observe};
 use crate::retry::{Retries, with_asked};
 use crate::watch_activity::WatchActivity;
 
-/// How long a connection may take to be there, TLS and all. kube waits for half a minute, in which the kernel sends its SYN ever later: a network that is back
-/// would be noticed late, and a session would outlive its end by that much.
+/// How long a connection may take to be established, with TLS. In the half minute that kube waits, the kernel sends its SYN at ever longer intervals.
+/// So a network that is back would be noticed late, and a session would outlive its end by that much.
 const CONNECT: Duration = Duration::from_secs(4);
 
 /// How long the API server may be silent on a request: before it answers, and between two bytes of the answer. A connection that died without a word would

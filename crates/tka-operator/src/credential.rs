@@ -7,8 +7,8 @@ use tka_api::Token;
 
 /// The API server's shortest token.
 const SHORTEST: Duration = Duration::from_mins(10);
-/// How long a credential lives at the most, whatever is configured: it is what a server that is down, or has lost the tailnet, cannot
-/// take back.
+/// How long a credential lives at the most, whatever is configured. A server that is down, or has lost the tailnet, cannot take a
+/// credential back.
 pub const LONGEST_CREDENTIAL: Duration = Duration::from_hours(1);
 
 /// A token of a session's ServiceAccount.

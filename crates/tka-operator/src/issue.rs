@@ -11,8 +11,8 @@ use crate::error::{found, status};
 use crate::{Credential, Error, Sessions};
 
 impl Sessions {
-    /// Issues a credential of `session`. When it turns out to have no account, or none any more, it is seen to its end if it was
-    /// usable before: deleting the account of a session ends it.
+    /// Issues a credential of `session`. A session that was usable and has lost its account is ended: deleting the account of a
+    /// session ends it.
     pub async fn credential(&self, session: &Session) -> Result<Credential, Error> {
         let issued = self.issue(session).await;
         if let Err(Error::NoAccount(name)) = &issued {

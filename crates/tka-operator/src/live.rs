@@ -53,7 +53,8 @@ impl SessionState {
 // === impl LiveSession ===
 
 impl LiveSession {
-    /// The session that `signin` holds, if it stands at `now`: its account and bindings were made, it is not to end, and its time is not over.
+    /// The session that `signin` holds, if it stands at `now`. Then its account and bindings were made, it is not to end, and its time is not
+    /// over.
     pub(crate) fn of(signin: &TkaSignin, now: Timestamp) -> Option<Self> {
         if signin.metadata.deletion_timestamp.is_some() || !objects::was_provisioned(signin) {
             return None;

@@ -27,7 +27,7 @@ pub(crate) struct SessionLocks(Mutex<Locks>);
 #[derive(Debug, Default)]
 struct Locks {
     by_name: HashMap<String, Shared>,
-    /// How many there are when those that were given back are looked for again: to do so each time would take the longer the more there are.
+    /// When there are so many, those that were given back are looked for again. Doing so each time would take longer the more there are.
     prune_at: usize,
 }
 

@@ -58,8 +58,8 @@ pub(crate) fn signin(session: &Session, max_sessions: Option<NonZeroU32>, namesp
     signin
 }
 
-/// The `TkaSignin` on which `request` waits, while there is no `session` that it would extend. It says nothing of when that was signed in to, so that it is read as
-/// no session, by earlier versions too, and it keeps nothing that a finalizer would guard.
+/// The `TkaSignin` on which `request` waits, while there is no `session` that it would extend. It has no time of sign-in, so that it is read as no
+/// session, by earlier versions too. It needs no finalizer.
 pub(crate) fn awaiting(session: &Session, request: &ApprovalRequest, namespace: &str) -> TkaSignin {
     let mut signin = TkaSignin::new(session.name().as_str(), spec(session));
     let mut labels = labels(session, namespace);
@@ -78,8 +78,8 @@ pub(crate) fn is_awaiting(signin: &TkaSignin) -> bool {
         .is_some_and(|value| value == AWAITING_APPROVAL)
 }
 
-/// Has `desired` be written in place of `existing`, on which the request waits that was `checked` and is approved at `now`, and of no later version. None if
-/// there is no such request, or not any more, or if the session ends that it would extend.
+/// Has `desired` be written in place of this very version of `existing`, on which the request `checked` waits. None unless it still waits there, and
+/// is approved at `now`. None too if the session ends that it would extend.
 pub(crate) fn carry_out(
     desired: &mut TkaSignin,
     existing: Option<&TkaSignin>,
@@ -127,8 +127,8 @@ pub(crate) fn max_sessions(signin: &TkaSignin) -> Result<Option<NonZeroU32>, Err
     text.parse().map(Some).map_err(|_| not_a_session(signin, why()))
 }
 
-/// Has `desired` take back what an earlier sign-in said in `existing` and this one does not say, whichever manager owns the field: that it was to end, which was
-/// not carried out, and on what conditions it was given. Empty is as good as absent.
+/// Has `desired` empty the annotations that an earlier sign-in left in `existing` and this one does not set, whichever manager owns the field. They
+/// said that it was to end, which was not carried out, and on what conditions it was given. Empty is as good as absent.
 pub(crate) fn clear_stale_annotations(desired: &mut TkaSignin, existing: &TkaSignin) {
     if existing.metadata.deletion_timestamp.is_some() {
         return;
@@ -283,8 +283,7 @@ fn labels(session: &Session, namespace: &str) -> BTreeMap<String, String> {
 
 /// The session that `signin` holds.
 ///
-/// The name must be the one that this caller, device and role lead to: an object made by hand, or one of the original TKA,
-/// is no session of ours.
+/// The name must be the one that this caller, device and rule lead to. An object made by hand, or one of the original TKA, is no session of ours.
 pub(crate) fn session(signin: &TkaSignin) -> Result<Session, Error> {
     if is_awaiting(signin) {
         return Err(not_a_session(signin, "it waits for approval"));

@@ -81,8 +81,8 @@ where
     }
 }
 
-/// One try. A watch has none: it lasts as long as the server. Nor has what the server does all the time, such as keeping its Lease: it is part of
-/// no trace, and each try would be one of its own. Neither path nor query is in it, because names of people are in these.
+/// One try. A watch has none: it lasts as long as the server. Nor has what the server does all the time, such as keeping its Lease. That is part
+/// of no trace, and each try would be a trace of its own. The span has neither path nor query, because names of people are in these.
 fn span(asked: RequestLabels, method: &str) -> Span {
     let RequestLabels { verb, resource } = asked;
     if verb == "watch" || Span::current().is_none() {

@@ -9,7 +9,7 @@ use std::fmt;
 /// Several sessions may follow each other under one name. `I` is the incarnation, which tells them apart: the UID of the object, or the time of
 /// the sign-in where another sign-in begins anew. A value belongs to one incarnation. The next incarnation starts without it, and takes its place.
 ///
-/// Reading changes nothing. Values go by [`remove`](Self::remove), [`forget`](Self::forget) and [`retain`](Self::retain) alone: the owner forgets
+/// Reading changes nothing. Values go by [`remove`](Self::remove), [`forget`](Self::forget) and [`retain`](Self::retain) alone. The owner forgets
 /// a session that is watched when it is gone, and looks through all of them now and then.
 pub struct PerSession<I, T>(HashMap<String, (I, T)>);
 

@@ -54,8 +54,9 @@ impl Sessions {
     ///
     /// `lock` is the session's lock. A sign-in takes half a minute at the most.
     ///
-    /// The session is ended again if the quotas do not admit it (also after a transient error), if its record cannot be written, or if provisioning fails
-    /// for good. After a transient error of provisioning alone it stays without being provisioned, and the reconcile loop completes it.
+    /// The session is ended again if the quotas do not admit it, or that cannot be found out. It is ended too if provisioning fails for good, or if
+    /// it was never usable and its record cannot be written. After a transient error of provisioning alone it stays without being provisioned, and
+    /// the reconcile loop completes it.
     pub async fn sign_in(&self, attempt: Attempt, lock: &SessionLock, records: &dyn Records) -> Outcome {
         let outcome = self.sign_in_with_timeout(&attempt, lock, records).await;
         let outcome = outcome.map(Arc::new).map_err(Arc::new);
@@ -366,7 +367,7 @@ impl Sessions {
 }
 
 /// Whether `error` ends the session that `signin` holds. A session that was never usable ends by any permanent error. A usable one ends only if its
-/// role, a namespace or its place in a quota is gone: any other refusal, such as one by a webhook, only keeps it from being extended.
+/// role, a namespace or its place in a quota is gone. Any other refusal, such as one by a webhook, only keeps it from being extended.
 fn is_final(signin: &TkaSignin, error: &Error) -> bool {
     if objects::was_provisioned(signin) {
         return error.is_about_rule();

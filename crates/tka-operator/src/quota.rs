@@ -1,7 +1,7 @@
 //! Quotas of sessions and bindings, and whether one of them admits a session beside the others, by value.
 //!
-//! Three are kept: the sessions that a user may have through one rule (`max_sessions` in the tailnet policy), and the sessions and the bindings that
-//! one device may have (`operator.maxSessionsPerDevice`, `operator.maxBindingsPerDevice`).
+//! There are three. One is of the sessions that a user may have through one rule (`max_sessions` in the tailnet policy). Two are of the sessions and
+//! the bindings that one device may have (`operator.maxSessionsPerDevice`, `operator.maxBindingsPerDevice`).
 //!
 //! Nothing in Kubernetes counts for us. So each sign-in writes its `TkaSignin` first and counts then, at any replica, at the same moment as others.
 //! Sessions stand in the order in which the API server made them, and:
@@ -16,7 +16,7 @@
 //! for them and counted again. So it counted them all, and was refused. And nothing waits in a circle, because each session waits only for those
 //! behind it. The first of the undecided is refused only for what is admitted. So whenever some begin at once, one is admitted, or the quota is full.
 //!
-//! It is enough to count what a watch has told of, once that includes the session's own write: look at the one of them that was written last.
+//! It is enough to count what a watch has told of, once that includes the session's own write. To see why, look at the one that was written last.
 //!
 //! Where several begin at once, one may be refused because of another that is refused, too. It may try again.
 //!

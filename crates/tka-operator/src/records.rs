@@ -16,8 +16,8 @@ use crate::per_session::PerSession;
 
 /// Keeps the record of what is decided about sessions.
 ///
-/// Each decision is recorded at least once, wherever a server is cut off: that a session is given before it can be used, that it ended before its
-/// `TkaSignin` is gone.
+/// Each decision is recorded at least once, wherever a server is cut off. That a session is given is recorded before it can be used. That it ended is
+/// recorded before its `TkaSignin` is gone.
 pub trait Records: Send + Sync {
     /// Records that `session` began, or that it is `extended`. Unless this returns well it is not given.
     fn began<'a>(&'a self, session: &'a Session, extended: bool) -> BoxFuture<'a, Result<(), NotRecorded>>;
@@ -30,7 +30,8 @@ pub trait Records: Send + Sync {
 /// Why something was not recorded.
 pub type NotRecorded = Box<dyn StdError + Send + Sync>;
 
-/// How long something is remembered that no `TkaSignin` is seen of: longer than a request may try again, and than anybody hears late of what began.
+/// How long something is remembered of which no `TkaSignin` is seen. That is longer than a request may be tried again, and than a watch tells late of
+/// what began.
 const REMEMBERED: Duration = Duration::from_mins(1);
 
 /// What this process has recorded of what it has not brought to its end yet, and tries again, by the object's UID.

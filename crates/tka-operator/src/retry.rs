@@ -1,7 +1,7 @@
 //! Trying a request to the API server again, and a reconcile.
 //!
-//! Every request that is made here may be sent twice: what is written says what is to be, what is deleted may be gone, and a second
-//! credential is no harm. So a request is tried again also when it is not known whether the first try was carried out.
+//! Every request that is made here may be sent twice. What is written says what is to be, what is deleted may be gone, and a second credential is no
+//! harm. So a request is tried again also when it is not known whether the first try was carried out.
 
 use std::time::Duration;
 
@@ -95,8 +95,8 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
     }
 }
 
-/// How long to wait before the next try after `tries`, of which the last was answered with a status and how long the API server asked to
-/// wait, or was not answered. None when there is to be none.
+/// How long to wait before the next try, after `tries`. None when there is to be none. `answer` is the status of the last try and how long the API
+/// server asked to wait; None if there was no answer.
 fn again(tries: u32, answer: Option<(StatusCode, Option<Duration>)>) -> Option<Duration> {
     if tries >= TRIES {
         return None;
@@ -194,7 +194,8 @@ pub(crate) struct Watches {
 impl Watches {
     /// How long to wait before a watch that failed at `now` is begun anew, where the API server says `retry_after`.
     ///
-    /// As long as a reconcile waits at the most, whatever is asked for: meanwhile no session is heard of. kube's own waits for up to half a minute.
+    /// No longer than a reconcile waits without being asked to, whatever the API server asks for. Meanwhile no session is heard of. kube's own waits
+    /// for up to half a minute.
     pub(crate) fn failed(&mut self, retry_after: Option<Duration>, now: Instant) -> Duration {
         if self.last.is_some_and(|last| now - last > STEADY) {
             self.failures = 0;

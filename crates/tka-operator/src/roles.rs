@@ -1,5 +1,5 @@
-//! The roles that the API server lets this server give out by name: which of them the cluster does not have, and what the others can really do. A
-//! misspelt one would otherwise be noticed when the first person asks for it.
+//! The roles that the API server lets this server give out by name. This finds those that the cluster does not have, and what the others can really
+//! do. A misspelt one would otherwise be noticed when the first person asks for it.
 
 use std::collections::BTreeSet;
 

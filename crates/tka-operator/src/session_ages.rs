@@ -1,7 +1,7 @@
 //! How long sessions have lasted, by a clock that cannot be set.
 //!
-//! A session ends at a time of day. When the time of day is set back, be it that it was wrong when the session began, that is later than it
-//! should be, by as much as it was set back. No session lasts longer than its period from when this process first saw it.
+//! A session ends at a time of day. Setting the clock back delays that by as much, also where the clock was wrong when the session began.
+//! So no session lasts longer than its period from when this process first saw it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

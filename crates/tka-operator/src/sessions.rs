@@ -134,7 +134,7 @@ impl Sessions {
         self.locks.take(name.as_str()).await
     }
 
-    /// Tells that `caller` was refused a session, and `why`. Each may be a write to the API server: the caller of this sees to it that a
+    /// Tells that `caller` was refused a session, and `why`. Each may be a write to the API server. The caller of this sees to it that a
     /// storm of refusals is not one of events.
     pub fn tell_refused(&self, caller: &Caller, why: &str) {
         self.events.refused_session(caller, why);
@@ -183,8 +183,8 @@ impl Sessions {
         Ok(self.named(name, filter).await?.filter(is_own))
     }
 
-    /// All sessions of one caller, on this device, read from the API server at this moment: signing out must find the one that began a
-    /// moment ago, at another replica and by a rule that is gone, too.
+    /// All sessions of one caller, on this device, read from the API server at this moment. Signing out must find the one that began a
+    /// moment ago, also at another replica and by a rule that is gone.
     pub async fn of_caller(&self, caller: &Caller, filter: SessionFilter) -> Result<Vec<StoredSession>, Error> {
         Ok(filter.all_stored(&self.signins_of_caller(caller).await?))
     }

@@ -1,7 +1,7 @@
 //! Signing out: of one device, and of everything.
 //!
-//! What there is, is read from the API server at this moment: a watch may be behind, and signing out must find the session that began a moment ago at
-//! another replica. Each is ended as the version that was read, and read again where it has changed.
+//! The sessions are read from the API server at this moment, because a watch may be behind. Signing out must find the session that began a moment ago
+//! at another replica. Each is ended as the version that was read, and read again where it has changed.
 //!
 //! Of many sessions the access goes first, of all of them. Their records and what else is left follow.
 
@@ -86,8 +86,9 @@ fn last(sessions: impl Iterator<Item = Session>) -> Option<Session> {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Ends for their owner the sessions of `caller` on this device that are not kept apart, and its elevations: those of these names, and all others, be it that their
-    /// rule no longer reaches the caller. Those too of which an earlier attempt has left something. Returns the one that was signed in to last.
+    /// Ends for their owner the sessions of `caller` on this device that are not kept apart, and its elevations. These are those of the `names`, and
+    /// all others, also where their rule no longer reaches the caller. Those too of which an earlier attempt has left something. Returns the one that
+    /// was signed in to last.
     pub async fn sign_out(
         &self,
         caller: &Caller,
@@ -163,7 +164,7 @@ impl Sessions {
         (withdrawals, withdrawn)
     }
 
-    /// Ends what is left of a sign-out that failed, `until` then, unless another of the same user is on it: one at a time goes on.
+    /// Ends what is left of a sign-out that failed, `until` then. Does nothing while another task does so for the same user.
     pub async fn go_on(&self, mut all: SignOut, until: Instant, records: &dyn Records) {
         // No UID has a space.
         let name = format!("sign-out of {} goes on", all.caller.user_key());
@@ -259,7 +260,7 @@ impl Sessions {
         stream::iter(ends).buffer_unordered(AT_ONCE).collect::<()>().await;
     }
 
-    /// Another replica, or a sign-in, may have seen it to its end meanwhile: then it is recorded, and a tombstone would be of the next session.
+    /// Another replica, or a sign-in, may have seen it to its end meanwhile. Then it is recorded, and a tombstone would be of the next session.
     async fn let_go_one(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
         let _lock = self.locks.take(&signin.name_any()).await?;
         match self.same(signin).await? {

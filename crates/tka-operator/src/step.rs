@@ -56,8 +56,8 @@ pub(crate) fn rest(session: &Session, end: Timestamp, now: Timestamp, age: Durat
 /// How much later than its rule says an unused session ends: a use a moment before must still be written down.
 const LAST_USE: Duration = Duration::from_secs(2);
 
-/// When the session ends that `signin` holds, as far as is known at `now`: when its time is over, or before where it is not used. What was never usable
-/// cannot have been used.
+/// When the session ends that `signin` holds, as far as is known at `now`. That is when its time is over, or earlier where it is not used. What was
+/// never usable cannot have been used.
 pub(crate) fn end(signin: &TkaSignin, session: &Session, is_recorded: bool, now: Timestamp) -> Timestamp {
     let end = end_of_time(signin, session, is_recorded);
     match session.idle {

@@ -31,8 +31,8 @@ impl Sessions {
     /// for the next sweep, and the rest is done.
     pub async fn sweep(&self) -> Result<SweepReport, Error> {
         let ours = ListParams::default().labels(&format!("{SELECTOR},{LABEL_NAMESPACE}={}", self.namespace));
-        // The TkaSignins are listed last. Theirs is the first object of a session to exist: whatever was listed before it and
-        // is not among them belongs to a session that is over.
+        // The TkaSignins are listed last. A TkaSignin is the first object of a session to exist. What was listed before, and has none in that list,
+        // belongs to a session that is over.
         let cluster_bindings = self.cluster_bindings.list_metadata(&ours).await?;
         let bindings = self.bindings.list_metadata(&ours).await?;
         let accounts = self.accounts.list_metadata(&ours).await?;

@@ -1,9 +1,9 @@
 //! Terminates sessions: one way, for sign-out, expiry, revocation, refusal, and what an administrator deletes.
 //!
-//! How it ends is written down first, then the `TkaSignin` is deleted, account and bindings go, the end is recorded, and only then the
-//! `TkaSignin` may go. Wherever that is cut off, the replica that goes on knows what happened, and no end goes unrecorded.
+//! First it is written down how the session ends, and the `TkaSignin` is deleted. Then account and bindings go, and the end is recorded. Only then
+//! the `TkaSignin` may go. Wherever that is cut off, the replica that goes on knows what happened, and no end goes unrecorded.
 //!
-//! What is watched of a session suffices to begin: what is written holds for this very object, or for this very version of it, and the API server refuses it
+//! What is watched of a session suffices to begin. Each write is for this very object, or for this very version of it, and the API server refuses it
 //! otherwise. Then the object is read, and decided anew.
 
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Sessions {
         self.cache.get()?.get(name.as_str(), &self.namespace).filter(goes_on)
     }
 
-    /// Ends `session` because of `reason`, unless its caller signed in again since it was read: then it was given anew, by a later answer of the
+    /// Ends `session` because of `reason`, unless its caller signed in again since it was read. Then it was given anew, by a later answer of the
     /// tailnet. Says whether it ended by this.
     pub async fn revoke(&self, session: &Session, reason: &Revocation) -> Result<bool, Error> {
         let how = |signin: &TkaSignin| -> Result<Option<EndReason>, Error> {
@@ -131,8 +131,8 @@ impl Sessions {
         }
     }
 
-    /// Ends a session if it is over now or was not used for too long, or if it `is_past_period` by a clock that cannot be set, and not if it was extended in the
-    /// meantime. Says whether it ended.
+    /// Ends a session whose time is over, that was not used for too long, or that `is_past_period` by a clock that cannot be set. One that was
+    /// extended in the meantime goes on. Says whether it ended.
     pub(crate) async fn expire(&self, session: &Session, is_past_period: bool) -> Result<bool, Error> {
         let how = |signin: &TkaSignin| -> Result<Option<EndReason>, Error> {
             let live = objects::session(signin)?;
@@ -154,7 +154,7 @@ impl Sessions {
         }
     }
 
-    /// Takes down what is left of a session that ends, or of an object that carries our labels and is no session: it could not be told when that
+    /// Takes down what is left of a session that ends. Takes down an object too that carries our labels and is no session: it does not say when it
     /// would be over.
     pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<(), Error> {
         let name = signin.name_any();
@@ -222,8 +222,8 @@ impl Sessions {
         }
     }
 
-    /// Takes away what the session gives that `signin` holds: writes down how it ends, deletes the `TkaSignin`, which its finalizer keeps, and removes account
-    /// and bindings. Returns the `TkaSignin`, unless it is gone.
+    /// Takes away what the session gives that `signin` holds. Writes down how it ends, deletes the `TkaSignin`, which its finalizer keeps, and
+    /// removes account and bindings. Returns the `TkaSignin`, unless it is gone.
     ///
     /// The caller of this holds the session's lock.
     pub(crate) async fn withdraw(
@@ -352,7 +352,7 @@ impl Sessions {
         Err(not_yet())
     }
 
-    /// Asks the API server for something. A conflict is looked into: it may be done by an earlier try whose answer was lost, and if it is not and
+    /// Asks the API server for something. A conflict is looked into: it may be done by an earlier try whose answer was lost. If it is not, and
     /// `signin` is `unchanged`, it is asked for once more. Returns the object as it is then, unless it is gone.
     async fn apply_with_retry(
         &self,

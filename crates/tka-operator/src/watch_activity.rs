@@ -1,8 +1,8 @@
 //! When the API server last said a word on the watch of sessions.
 //!
-//! A watch that is silent may have missed an end. So what must not outlive an end asks when there was a word. A word counts once all that was told before it has
-//! been taken in: an event when it is in the store, and the end of a watch, which the API server brings about every second or so. The head of an answer and the
-//! pages of a list are none: what they tell is not in the store yet.
+//! A watch that is silent may have missed an end. So what must not outlive an end asks when there was a word. A word counts once all that was told
+//! before it has been taken in. An event counts when it is in the store. The end of a watch, which the API server brings about every second or so,
+//! counts, too. The head of an answer and the pages of a list do not count: what they tell is not in the store yet.
 
 use std::task::{Context, Poll};
 
