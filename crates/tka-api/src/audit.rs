@@ -51,8 +51,8 @@ pub struct Record {
     /// Why it was refused, failed, was revoked, or was cut; or why another's session is to end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// How many refusals have no record of their own, of all callers, since the last record that said so: each caller has a budget of
-    /// them, and so have all together. Absent when there were none.
+    /// How many refusals of all callers have no record of their own, since the last record that said so. Each caller has a budget of such records,
+    /// and so have all together. Absent when there were none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<u64>,
 }
@@ -94,7 +94,7 @@ pub enum Decision {
     Approved,
     /// A caller with oversight denied a sign-in.
     Denied,
-    /// A sign-in waits for approval no more, without a decision: its caller withdrew it, it was not answered in time, or what it asked for changed.
+    /// A sign-in waits for approval no more, without a decision. Its caller withdrew it, it was not answered in time, or what it asked for changed.
     ApprovalEnded,
     /// A sign-in through a rule with `break_glass` is to be given. The record is written before anything is; `signed_in` or `extended` follows.
     BreakGlass,
@@ -110,8 +110,8 @@ pub enum Decision {
     Expired,
     /// A session was not used for as long as its rule allows, and the server ended it.
     Idle,
-    /// The server ended a session, because what it was given through is gone: the rule, the device, the user; or the role or namespace in the cluster.
-    /// Or a caller with oversight ended it; then `why` says who.
+    /// The server ended a session because its rule, device or user is gone, or its role or namespace in the cluster. Or a caller with oversight ended
+    /// it; then `why` says who.
     Revoked,
     /// The session's `TkaSignin`, its account or a binding was deleted in the cluster, and the server removed the rest. The API server's audit
     /// log says who deleted it.

@@ -1,7 +1,7 @@
 //! The JSON bodies of the HTTP API, and the names of its paths and headers.
 //!
-//! The shapes are a contract with the CLI of the original TKA (`SpechtLabs/tka`), which is installed on its users' machines:
-//! fields may be added, none may be renamed, retyped or dropped.
+//! The shapes are a contract with the CLI of the original TKA (`SpechtLabs/tka`), which is installed on its users' machines. Fields may be
+//! added; none may be renamed, retyped or dropped.
 
 use std::collections::BTreeMap;
 
@@ -375,11 +375,11 @@ pub struct RuleInfo {
     pub idle: Option<String>,
     /// Whether signing in takes it when the caller does not choose.
     pub default: bool,
-    /// Why signing in through it would be refused, as far as the cluster says so now: it has no such role, or the server may not
-    /// bind it. Absent when nothing is known against it.
+    /// Why signing in through it would be refused, as far as the cluster says so now. It has no such role, or the server may not bind it.
+    /// Absent when nothing is known against it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-    /// Whether the request could not be completed just now whether it has the role, so that no `problem` means nothing.
+    /// Whether the cluster could not be asked just now, so that an absent `problem` means nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unchecked: bool,
 }

@@ -1,7 +1,7 @@
 //! The kubeconfig in both its shapes.
 //!
-//! The HTTP API's JSON carries clusters, users and contexts as objects keyed by name ([`KeyedKubeconfig`]): that is what the
-//! original's CLI decodes. kubectl reads lists of named entries ([`KubeconfigFile`]), see
+//! The HTTP API's JSON carries clusters, users and contexts as objects keyed by name ([`KeyedKubeconfig`]). The original's
+//! CLI decodes that. kubectl reads lists of named entries ([`KubeconfigFile`]), see
 //! <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>.
 
 use std::collections::BTreeMap;

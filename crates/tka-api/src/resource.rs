@@ -1,7 +1,7 @@
 //! The `TkaSignin` custom resource: one session, as the cluster sees it.
 //!
-//! Group, kind, field names and annotations are those of the original TKA; what is added is optional, so that tools which know
-//! only the original's fields go on working.
+//! Group, kind, field names and annotations are those of the original TKA. What is added is optional, so that tools which know only the original's
+//! fields go on working.
 
 #![allow(unreachable_pub, reason = "KubeSchema repeats the struct in a scope of its own")]
 #![allow(clippy::duplicated_attributes, reason = "columns share their types")]

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 /// A bearer token of a session's ServiceAccount.
 ///
-/// `Debug` prints a placeholder; the text leaves through [`Token::expose`] and through serialization only, which is
-/// what the documents that hand a credential to its owner need. The memory is cleared on drop.
+/// `Debug` prints a placeholder. The text leaves only through [`Token::expose`] and through serialization, which the
+/// documents need that hand a credential to its owner. The memory is cleared on drop.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Token(SecretString);

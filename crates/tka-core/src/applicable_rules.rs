@@ -36,8 +36,8 @@ impl ApplicableRules {
 
     /// Of the rules that `choice` means the one of the highest priority.
     ///
-    /// Two different rules that share the highest priority are refused: picking one would be a guess, and a wrong guess
-    /// either widens access or denies it. A caller who names one has not left it to us.
+    /// Two different rules that share the highest priority are refused. Picking one would be a guess, and a wrong guess either widens access or
+    /// denies it. A caller who names one has not left it to us.
     pub fn choose(&self, choice: &Choice) -> Result<&Rule, Refusal> {
         if self.rules.is_empty() {
             return Err(Refusal::NoRule);
@@ -131,8 +131,7 @@ impl ApplicableRules {
         self.contains(key) && self.with_key(key).all(|rule| rule.access.has_gateway())
     }
 
-    /// Whether exec and attach of such a session are recorded: as the strictest of these rules has it, and where there is none of them as the strictest
-    /// there is.
+    /// Whether exec and attach of such a session are recorded, as the strictest of these rules has it. Without such a rule, they must be recorded.
     #[must_use]
     pub fn recording(&self, key: &RuleKey) -> Recording {
         let strictest = self.with_key(key).map(|rule| rule.recording).max();
@@ -159,8 +158,9 @@ impl ApplicableRules {
         self.approval(key).is_none() && self.with_key(key).any(|rule| rule.break_glass)
     }
 
-    /// Those among which an address of the gateway means one that names none: what others must approve, and what is for emergencies, is asked for by name. Where there is nothing else,
-    /// that. Rules of the same key are all in or all out, so that the strictest of them still decides.
+    /// The rules among which an address of the gateway means one that names none. What others must approve, and what is for emergencies, is asked for
+    /// by name. Where there is nothing else, all rules stay. Rules of the same key are all in or all out, so that the strictest of them still
+    /// decides.
     #[must_use]
     pub fn without_approval_rules(self) -> Self {
         let is_ordinary = |rule: &Rule| {

@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer};
 use crate::Period;
 use crate::digest::Digest;
 
-/// How many approvals a rule may ask for at the most: more people than can be found within its time are a rule that gives nothing.
+/// How many approvals a rule may ask for at the most. A rule that asks for more people than can be found within its time gives
+/// nothing.
 pub const MAX_APPROVALS: u32 = 20;
 
 /// How many must approve a sign-in, and within which time.

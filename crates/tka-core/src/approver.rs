@@ -14,8 +14,8 @@ pub enum CannotApprove {
     Machine,
 }
 
-/// What an approval is for, as a digest: the rule with all that it says, the `approval` that all rules like it ask for, for how long, and what for. Where any of it
-/// changes, the sign-in is another.
+/// What an approval is for, as a digest. It covers the whole rule, the `approval` that all rules like it ask for, the period, the reason and the
+/// caller. Where any of it changes, the sign-in is another.
 #[must_use]
 pub fn digest(session: &Session, rule: &Rule, approval: &Approval) -> String {
     let mut digest = Digest::new("approval");

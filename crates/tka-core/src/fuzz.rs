@@ -104,8 +104,8 @@ const VALUES: [&str; 21] = [
     r#"[2,"1h",true]"#,
 ];
 
-/// A rule that is read gives no more than it would without any one of its fields, and the whole cluster only where nothing that
-/// looks like `namespaces` is among them.
+/// A rule that is read gives no more than it would without any one of its fields. It gives the whole cluster only where no field looks like
+/// `namespaces`.
 fn restricts(text: &str) {
     let Ok(rule) = Rule::parse(text) else { return };
     let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text).unwrap();

@@ -128,8 +128,8 @@ pub struct RuleError {
 impl Rule {
     /// Reads one value of the capability.
     ///
-    /// A field that is not known refuses the rule, as does one that says nothing, such as `"namespaces": null`: a restriction
-    /// that is misspelt or left open must not widen access.
+    /// A field that is not known refuses the rule, and so does one that says nothing, such as `"namespaces": null`. A restriction that is misspelt
+    /// or left open must not widen access.
     pub fn parse(value: &str) -> Result<Self, RuleError> {
         let refused = |why| RuleError {
             value: shorten(value),

@@ -134,8 +134,8 @@ pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], rules: &ApplicableRule
 impl SessionName {
     /// The name of the session that `caller` has through the rule `key`, kept apart by `label`.
     ///
-    /// It is `tka-READABLE-DIGEST`. The digest alone tells sessions apart: 160 bits of SHA-256 over everything that makes
-    /// a session this session, so that no login name, device or label can be chosen that leads to another's name.
+    /// It is `tka-READABLE-DIGEST`. The digest alone tells sessions apart: 160 bits of SHA-256 over everything that makes a session
+    /// this session. So no login name, device or label can be chosen that leads to another's name.
     #[must_use]
     pub fn new(caller: &Caller, key: &RuleKey, label: Option<&SessionLabel>) -> Self {
         let mut digest = Digest::new("session");

@@ -1,8 +1,8 @@
-//! A kubeconfig that may be anybody's: what kubectl reads in it, and a way to change these few lines of it and leave every other as it
-//! is written.
+//! A kubeconfig of any origin. Tells what kubectl reads in it, and changes the few lines that say so. Every other line stays as it is
+//! written.
 //!
 //! It is never written anew from values: people keep comments, anchors and fields in their kubeconfigs that we know nothing of. So the
-//! text is changed where that is needed, and what kubectl reads in the new text is compared with what it read in the old one: where
+//! text is changed where that is needed. What kubectl reads in the new text is then compared with what it read in the old one. Where
 //! anything else would differ, nothing is changed.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What kubectl reads in a kubeconfig.
 //!
-//! The fields are those of <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>, and they are read as Go reads JSON into
-//! them: unknown keys are read over, nothing is the zero value, and nothing becomes a text that is not one.
+//! The fields are those of <https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>, read as Go reads JSON into them. Unknown keys
+//! are ignored, null is the zero value, and only a text or null is read as a text.
 //!
 //! `tka_api::kubeconfig` has types of these names for what crosses the wire. Those are not merged with these. Serde reads and writes them,
 //! the `OpenAPI` document describes them, and they hold the fields that a server sends. These are read from any user's file by Go's rules,

@@ -124,8 +124,8 @@ pub(crate) fn kind(value: &Value<'_>) -> &'static str {
     }
 }
 
-/// A value as JSON without blanks. A control server hands on the text of a value, so that fields that are there twice stay there twice, and escapes as
-/// they are; headscale leaves the blanks too, which say nothing.
+/// A value as JSON without blanks. A control server hands on the text of a value, so that fields that are there twice stay there twice, and escapes
+/// as they are. On headscale, the blanks stay too; they say nothing.
 pub(crate) fn compact(text: &str, value: &Value<'_>) -> String {
     let mut out = String::new();
     write(text, value, &mut out);

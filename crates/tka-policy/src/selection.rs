@@ -23,7 +23,8 @@ pub(crate) struct Selection<'p> {
     named: HashMap<&'p str, Named<'p>>,
 }
 
-/// Members of a group by kinds of names: there may be a hundred thousand, and one of a kind says that it cannot be known who that is.
+/// One member of a group for each kind of name. There may be a hundred thousand members, and one of a kind says that it cannot be known who
+/// that is.
 #[derive(Debug, Default)]
 struct Named<'p> {
     /// A short name, with `@` behind it.

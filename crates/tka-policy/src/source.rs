@@ -14,7 +14,7 @@ pub struct Position {
     pub column: usize,
 }
 
-/// Where the lines of a text are, so that a place is found without reading the text again: a policy may be one line of many megabytes.
+/// Where the lines of a text are, so that a place is found without reading the text again. A policy may be one line of many megabytes.
 #[derive(Clone, Debug)]
 pub struct Lines<'a> {
     text: &'a str,

@@ -1,8 +1,8 @@
 //! WebSocket frames with what they carry (RFC 6455, 5.2), read as they come: split anywhere, masked or not, of any length.
 //!
-//! What is read is never more than what came: a frame's payload is told piece by piece, and only its head and the payload of a control frame (125 bytes at the
-//! most) are kept. What breaks the protocol is an error, and so is everything after it: from there on it is not known what a byte means. So is an
-//! extension, because `Sec-WebSocket-Extensions` is never agreed on here and a compressed message could not be read.
+//! A frame's payload is told piece by piece, as it comes. Only its head and the payload of a control frame (125 bytes at the most) are kept. What
+//! breaks the protocol is an error, and so is everything after it: from there on it is not known what a byte means. So is an extension, because
+//! `Sec-WebSocket-Extensions` is never agreed on here and a compressed message could not be read.
 
 use thiserror::Error;
 

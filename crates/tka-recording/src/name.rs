@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 
-/// What a recording is called: when it began and an ID. Nothing that a caller, a pod or a policy says is in it, so that none of them can choose where it is
-/// kept; and names sort by time.
+/// What a recording is called: when it began and an ID. Nothing that a caller, a pod or a policy says is in it, so that none of them can choose where
+/// it is kept. Names sort by time.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct RecordingName {
     text: String,

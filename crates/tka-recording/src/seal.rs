@@ -1,7 +1,7 @@
 //! Recordings that only their recipients read: each flush is sealed by itself (<https://age-encryption.org/v1>).
 //!
-//! So what was acknowledged can be read whatever happens next, and the store reads nothing. A flush is one armored age file, text between a line that
-//! begins it and one that ends it; a recording is these one after another. Sealing hides what was recorded. It does not show who sealed it.
+//! So what was acknowledged can be read whatever happens next, and the store reads nothing. A flush is one armored age file: text between a line that
+//! begins it and one that ends it. A recording is these one after another. Sealing hides what was recorded. It does not show who sealed it.
 
 use std::fmt;
 use std::io::Write;

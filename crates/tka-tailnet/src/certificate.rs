@@ -30,8 +30,8 @@ impl LocalApi {
     /// with an error when it cannot get one.
     ///
     /// # Errors
-    /// [`Error::Forbidden`] unless this process may have certificates: it is root or tailscaled's own user or operator
-    /// (`ipnauth.IsReadonlyConn`), or `TS_PERMIT_CERT_UID` of tailscaled names its user ID
+    /// [`Error::Forbidden`] unless this process may have certificates. It may as root, as tailscaled's own user or as
+    /// its operator (`ipnauth.IsReadonlyConn`). It may too if tailscaled's `TS_PERMIT_CERT_UID` names its user ID
     /// (`ipnserver.CanFetchCerts`). [`Error::RateLimited`] by the certificate authority, and as every call.
     pub async fn certificate(&self, domain: &str, min_validity: Option<Duration>) -> Result<CertificatePair, Error> {
         // A duration as Go writes it (`time.ParseDuration`).

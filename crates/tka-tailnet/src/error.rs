@@ -24,8 +24,8 @@ pub enum Error {
         why: io::Error,
     },
 
-    /// The system does not let this process open the socket. tailscaled makes the socket itself open to all
-    /// (`safesocket.socketPermissionsForOS`, 0666), so that mostly a folder above it is closed.
+    /// The system does not let this process open the socket. Mostly a folder above it is closed, because tailscaled
+    /// makes the socket itself open to all (`safesocket.socketPermissionsForOS`, 0666).
     #[error(
         "this process may not open tailscaled's socket {}: {why}; let its user search each folder of that path \
          and write to the socket",

@@ -70,10 +70,10 @@ struct Lines {
 impl LocalApi {
     /// Tells of changes from now on. The first notification is the present state.
     ///
-    /// **A changed policy is not always told.** tailscaled takes a new packet filter, which is where capabilities come
-    /// from, without notifying anybody if nothing else came with it (1.102, `LocalBackend.UpdatePacketFilter`). Who
-    /// has to notice a capability that went away asks [`whois`](Self::whois) again from time to time; a notification
-    /// is a reason to do so at once.
+    /// **A changed policy is not always told.** Capabilities come from the packet filter. When only that changed,
+    /// tailscaled takes the new one without a notification (1.102, `LocalBackend.UpdatePacketFilter`). A caller that
+    /// has to notice a capability that went away asks [`whois`](Self::whois) again from time to time. A notification is
+    /// a reason to do so at once.
     ///
     /// The stream ends with an error when the connection breaks ([`Error::Interrupted`]), also when tailscaled gave up
     /// on a slow reader. What happened until the caller watches again is not told, so it must check everything then.

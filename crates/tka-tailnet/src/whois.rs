@@ -79,8 +79,8 @@ pub struct UserProfile {
 impl LocalApi {
     /// Who is behind `addr`, the other end of a TCP connection that came over the tailnet to this machine.
     ///
-    /// That is an address of the tailnet, or, where tailscaled runs in userspace mode and hands connections on to
-    /// loopback, the loopback address that the connection comes from.
+    /// That is an address of the tailnet. Where tailscaled runs in userspace mode and hands connections on to loopback, it is
+    /// the loopback address that the connection comes from.
     ///
     /// # Errors
     /// [`Error::NotFound`] if tailscaled knows no node there, and as every call.
@@ -126,8 +126,8 @@ impl Node {
         !self.tags.is_empty()
     }
 
-    /// Whether its key has ended by `now`: then its owner is not proven any more, and what answers for it has none
-    /// (`tailcfg.Node.Expired`, and the expiry that the control server may not have acted on yet).
+    /// Whether its key has ended by `now`, so that its owner is not proven any more. Both count: `tailcfg.Node.Expired`, and an
+    /// expiry that the control server may not have acted on yet.
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expired || self.key_expiry.is_some_and(|end| end <= now)

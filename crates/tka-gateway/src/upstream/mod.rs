@@ -1,8 +1,8 @@
 //! Connections to the API server.
 //!
-//! They carry no credential of the server's own, and no client certificate: the API server would ask that before the token, and every caller would be
-//! the server. Ordinary requests share HTTP/2 connections (`pool.rs`). An upgrade takes an HTTP/1.1 connection of its own, because HTTP/2 cannot answer 101.
-//! Redirects are answers like any other.
+//! They carry no credential of the server's own, and no client certificate. The API server would look at the certificate before the token, and every
+//! caller would be the server. Ordinary requests share HTTP/2 connections (`pool.rs`). An upgrade takes an HTTP/1.1 connection of its own, because
+//! HTTP/2 cannot answer 101. Redirects are answers like any other.
 
 mod connect;
 mod error;

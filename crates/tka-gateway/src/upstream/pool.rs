@@ -143,7 +143,8 @@ async fn handshake(stream: Stream) -> Result<Shared, UpstreamError> {
     })
 }
 
-/// Runs a connection to its end, and keeps told how many streams the API server allows on it: that comes with its first words, and may change.
+/// Runs a connection to its end, and keeps in `allowed` how many streams the API server allows on it. That comes with its first words, and may
+/// change.
 async fn run(connection: Http2, allowed: Arc<AtomicUsize>) {
     let mut connection = std::pin::pin!(connection);
     let ended = poll_fn(|ctx| {

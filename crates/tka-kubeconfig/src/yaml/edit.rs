@@ -90,7 +90,8 @@ impl Editor<'_> {
 
     /// Adds lines behind the line where something ends, or before the line where something begins.
     ///
-    /// A last line without an end stays the last one: readers differ in what an end would make of a text that is written in it.
+    /// A last line without a line break stays the last one. Readers differ in what a line break would make of a text that is
+    /// written in it.
     pub(crate) fn insert_adjacent(&self, end: usize, start: usize, lines: &str) -> Vec<Edit> {
         let new = format!("{lines}\n");
         let behind = self.next_line(end).map(|line| vec![(line..line, new.clone())]);

@@ -205,7 +205,8 @@ fn said() -> impl Strategy<Value = (u8, Vec<u8>, bool)> {
 }
 
 proptest! {
-    /// However hostile the bytes, each line is JSON of three, and each stream has all of its bytes: at the end, and whenever it is taken.
+    /// However hostile the bytes, each line is a JSON array of three. Each stream has all of its bytes, at the end and whenever lines are
+    /// taken.
     #[test]
     fn no_byte_is_lost(said in proptest::collection::vec(said(), 0..24), texts in proptest::collection::vec(any::<String>(), 6)) {
         let about = RecordingMetadata {
@@ -243,7 +244,8 @@ mod fuzz {
     use crate::channels::Channels;
     use crate::frames::Side;
 
-    /// Whatever a client and a server send, each line of the recording is JSON that a player reads, and it is not many times as long.
+    /// Whatever a client and a server send, each line of the recording is JSON that a player reads. The recording is not many times as
+    /// long.
     #[test]
     fn streams() {
         bolero::check!().with_type::<Vec<(bool, Vec<u8>)>>().for_each(|sent| {

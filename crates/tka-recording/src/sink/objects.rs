@@ -1,8 +1,8 @@
 //! Recordings as objects of a store: each flush is a small object of its own, numbered from one, in a folder of the recording's name.
 //!
-//! An object is there or not, so that a flush counts when the store says so, and a process that is killed loses no more than the flush that was under way.
-//! One after another the objects are the recording. Behind the last one of a recording that is whole stands an object `end`, which says how many there are: without it the
-//! recording is still being written, or its server was stopped.
+//! An object is there or not. So a flush counts when the store says so, and a process that is killed loses no more than the flush that was under way.
+//! One after another the objects are the recording. Behind the last one of a recording that is whole stands an object `end`, which says how many
+//! there are. Without it the recording is still being written, or its server was stopped.
 
 use std::sync::Arc;
 
