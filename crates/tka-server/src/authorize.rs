@@ -51,8 +51,8 @@ impl Authorization {
         }
     }
 
-    /// The session that the caller's device has, through a rule that still reaches them: the one of that name, or the one that
-    /// is meant by who names none.
+    /// The session that the caller's device has, through a rule that still reaches them. It is the one of that name, or the current one where no name
+    /// is given.
     pub async fn session(&self, app: &App, name: Option<&str>) -> Result<Option<StoredSession>, Failure> {
         if let Some(name) = name {
             return self.named(app, name).await;

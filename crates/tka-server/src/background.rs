@@ -52,8 +52,8 @@ impl Background {
     }
 }
 
-/// Tells of roles that may be given out: in the log what each of them can really do, and in the log, on the pod, and to `missing`, which holds a
-/// sentence then, which of them the cluster does not have.
+/// Tells of roles that may be given out. The log says what each of them can really do. The log, the pod and `missing`, which holds a sentence
+/// then, say which of them the cluster does not have.
 pub(crate) async fn check_roles(
     sessions: Arc<Sessions>,
     missing: watch::Sender<Option<String>>,

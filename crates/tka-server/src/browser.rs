@@ -3,8 +3,8 @@
 //! Who calls is learnt from the connection, so that whatever the caller's browser is made to send would be theirs. A page of another
 //! origin must neither write (cross-site request forgery) nor, by a name that it lets point here, read (DNS rebinding).
 //!
-//! Over plain HTTP a browser says of most GETs neither which page they come from nor that there is one (`Sec-Fetch-Site` is for HTTPS,
-//! `Origin` for CORS, and a page may leave out `Referer`). So a GET that a browser made gets no credential ([`made_by()`]).
+//! Over plain HTTP a browser says of most GETs neither which page they come from nor that there is one. `Sec-Fetch-Site` is for HTTPS, `Origin` is
+//! for CORS, and a page may leave out `Referer`. So a GET that a browser made gets no credential ([`made_by()`]).
 
 mod made_by;
 

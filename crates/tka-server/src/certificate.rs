@@ -157,8 +157,8 @@ impl Certificate {
         matches!((own, name), (Ok(own), Ok(name)) if own.verify_is_valid_for_subject_name(&name).is_ok())
     }
 
-    /// How long to wait before the next is asked for. tailscaled renews when two thirds of the time are over, and hands out the old one
-    /// while it does (`feature/acme/cert.go`).
+    /// How long to wait before the next is asked for. When two thirds of the time are over, tailscaled renews it, and hands out the old one
+    /// meanwhile (`feature/acme/cert.go`).
     #[must_use]
     pub fn next_look(&self, now: Timestamp) -> Duration {
         let (third, left) = (self.lifetime() / 3, self.left(now));
@@ -169,8 +169,8 @@ impl Certificate {
         wait.max(SHORTEST_LOOK)
     }
 
-    /// How long the next one must at least be good for, when the renewal is late: tailscaled renews then before it answers, and says why it
-    /// cannot.
+    /// How long the next one must at least be good for, when the renewal is late. Asked so, tailscaled renews before it answers, and says
+    /// why it cannot.
     #[must_use]
     pub fn required_validity(&self, now: Timestamp) -> Option<Duration> {
         let late = self.lifetime() / 6;

@@ -62,7 +62,8 @@ pub enum ClusterError {
         "the cluster in the ConfigMap's kubeconfig has its certificate authority in the file {0}: write it there as certificate-authority-data"
     )]
     AuthorityFile(String),
-    /// The kubeconfig inside the ConfigMap reaches the API server through a proxy, which is not handed on: what proxies a device has is its own matter.
+    /// The kubeconfig inside the ConfigMap reaches the API server through a proxy. That is not handed on: what proxies a device has is its own
+    /// matter.
     #[error(
         "the cluster in the ConfigMap's kubeconfig has a proxy-url, which is not handed on: take it out, and set HTTPS_PROXY on the devices that need one"
     )]

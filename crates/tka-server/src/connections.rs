@@ -56,7 +56,8 @@ impl ConnectionLimit {
 // === impl Place ===
 
 impl ConnectionPermit {
-    /// This connection carries a stream for as long as what is returned lives: its client may be slow or silent, and must not leave an answer unread for `limit`.
+    /// This connection carries a stream for as long as what is returned lives. Its client may be slow or silent, and must not leave an answer unread
+    /// for `limit`.
     pub(crate) fn carries_stream(&self, limit: Duration) -> StreamGuard {
         self.limit.stream(limit)
     }

@@ -165,8 +165,8 @@ mod other {
     }
 }
 
-/// The folders in which something must change for `file` to become another: the one that it is in, those of all links on the way to it,
-/// and where the way ends early, the last one that is there.
+/// The folders in which something must change for `file` to become another. They are the one that it is in, and those of all links on the way
+/// to it. Where the way ends early, it is the last one that is there.
 fn folders(file: &Path) -> BTreeSet<PathBuf> {
     let mut folders = BTreeSet::new();
     let mut left: Vec<PathBuf> = parts(file);

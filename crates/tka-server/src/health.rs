@@ -1,7 +1,7 @@
 //! The health listener: whether the process lives, whether it can serve, and what it has counted.
 //!
 //! It is apart from the tailnet, so that the kubelet and Prometheus reach it, and it answers nothing that is secret. They call it by
-//! whatever name or address leads there, so that no `Host` is refused; but a page of another origin reads nothing of it, because every
+//! whatever name or address leads there, so that no `Host` is refused. But a page of another origin reads nothing of it, because every
 //! answer says so.
 
 use std::sync::Arc;

@@ -49,9 +49,9 @@ pub enum ListenError {
 
 /// The addresses on which only the tailnet arrives.
 ///
-/// A tailscaled in userspace mode hands what arrives on the tailnet to loopback, from where WhoIs knows it; any other local
-/// process that connects is unknown to WhoIs. With a network interface of its own, the node's addresses are on it. All
-/// addresses would let in callers that reach the host by another way.
+/// A tailscaled in userspace mode hands what arrives on the tailnet to loopback, from where WhoIs knows it. WhoIs does not know any other local
+/// process that connects. With a network interface of its own, the node's addresses are on it. All addresses would let in callers that reach the host
+/// by another way.
 #[must_use]
 pub fn addresses(status: &Status, port: u16) -> Vec<SocketAddr> {
     if !status.tun {

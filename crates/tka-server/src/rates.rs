@@ -18,7 +18,7 @@ use crate::config::RateLimit;
 /// After how many requests callers are forgotten who would be let in like strangers.
 const FORGET_EVERY: u32 = 1024;
 
-/// How often one caller's being refused a session is told as an Event, which is a write to the API server and lies in etcd for an hour.
+/// How often an Event tells that one caller was refused a session. An Event is a write to the API server, and lies in etcd for an hour.
 const TOLD_EVERY: Duration = Duration::from_mins(1);
 /// How many of those there may be in all: at once, and then one a second.
 const TOLD_AT_ONCE: NonZeroU32 = NonZeroU32::new(20).unwrap();

@@ -79,8 +79,8 @@ struct Checks {
     standards: Requirements,
     last_verified: LastVerified,
     retry_backoff: RetryBackoff,
-    /// Where each device was last found. WhoIs says whether it still is there, so that all peers need only be asked for, an
-    /// answer as large as the tailnet, when one is not.
+    /// Where each device was last found. WhoIs says whether it still is there. All peers, an answer as large as the tailnet, need only be asked
+    /// for when one is not.
     addresses: HashMap<String, IpAddr>,
 }
 

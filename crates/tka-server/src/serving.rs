@@ -1,9 +1,10 @@
 //! Serves the tailnet by the names and addresses that the node has at the moment.
 //!
-//! A node may come back with another address or name. tailscaled's status says so ([`Reauthorization`](crate::reauthorize::Reauthorization)
-//! asks for it at each change), and what is served follows: listeners on addresses that stay are left alone, with their connections.
+//! A node may come back with another address or name. The status of tailscaled says so
+//! ([`Reauthorization`](crate::reauthorize::Reauthorization) asks for it at each change), and what is served follows. Listeners on
+//! addresses that stay are left alone, with their connections.
 //!
-//! Whatever is missing is waited for: a server that ended instead would be started again and again, and no session would come to its
+//! The server waits for whatever is missing. One that ended instead would be started again and again, and no session would come to its
 //! end meanwhile.
 
 mod certificates;
@@ -263,8 +264,8 @@ impl Running {
         });
     }
 
-    /// Listens on those of `addresses` on which it does not yet. What the system does not have of a kind (IPv4, IPv6) that it never had
-    /// is left out: a node lists its IPv6 address also where the system has no IPv6.
+    /// Listens on those of `addresses` on which it does not yet. An address that the system does not have is left out if it never had
+    /// one of that kind (IPv4, IPv6). A node lists its IPv6 address also where the system has no IPv6.
     fn listen(&mut self, addresses: &BTreeSet<SocketAddr>) -> Result<(), ListenError> {
         let mut missing = Err(ListenError::NoAddress);
         let mut is_missing = false;

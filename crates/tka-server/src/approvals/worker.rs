@@ -1,5 +1,5 @@
-//! What is done about sign-ins that wait without a request that asks for it: giving what a killed server left approved, and ending what was not answered in
-//! time.
+//! What is done about sign-ins that wait, without a request that asks for it. What a killed server left approved is given, and what was not answered
+//! in time is ended.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

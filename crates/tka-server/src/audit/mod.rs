@@ -1,8 +1,9 @@
 //! The audit log: every decision leaves a record, and nothing is given without one.
 //!
-//! This is the one place where records are made. A session or a credential is given only once its record is written
-//! ([`Records::began`](tka_operator::Records::began), [`Audit::credential_issued`]); everything else takes access away or gives none, and is not held up
-//! by its record. What is recorded is told to webhooks too, which holds up nothing at all.
+//! This is the one place where records are made. A session, a credential, a stream, or a look at what is others' is given only once its record is
+//! written ([`Records::began`](tka_operator::Records::began), [`Audit::credential_issued`], [`Audit::looked`]). The gateway carries a request once
+//! there is room for its record ([`Audit::room`]). Whatever takes access away is not held up by its record. What is recorded is told to webhooks too,
+//! which holds up nothing at all.
 
 mod budget;
 mod records;

@@ -1,7 +1,7 @@
 //! Whether a browser made a request.
 //!
-//! What browsers send was recorded, see `recorded/README.md`. Every request of theirs has `User-Agent` and `Accept-Language`: a page cannot
-//! leave out either, nor choose the first without asking first (CORS), and the second it can only set, also to nothing
+//! What browsers send was recorded, see `recorded/README.md`. Every request of theirs has `User-Agent` and `Accept-Language`. A page cannot
+//! leave out either. It cannot choose the first without a CORS preflight. It can set the second, also to nothing
 //! (<https://fetch.spec.whatwg.org/#cors-safelisted-request-header>). The others are sent with some requests, or by some browsers.
 //!
 //! `Origin` is none of these signs: clients of `WebSocket` that are no browsers send it too, and a foreign one is refused anyway.

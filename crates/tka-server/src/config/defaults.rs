@@ -33,8 +33,8 @@ const MAX_RECORDING: NonZeroU64 = NonZeroU64::new(1024 * 1024 * 1024).unwrap();
 const MAX_CONNECTIONS: NonZeroU32 = NonZeroU32::new(900).unwrap();
 /// More than anybody has shells, and far from what the API server would feel.
 const MAX_SESSIONS_PER_DEVICE: NonZeroU32 = NonZeroU32::new(200).unwrap();
-/// As many sessions as a device may have that are for the whole cluster, and a few of those in the most namespaces that a rule may name. The API server looks
-/// through all bindings of a namespace, and through those of the cluster, at each request.
+/// Enough for as many sessions for the whole cluster as a device may have. Enough besides for a few sessions in the most namespaces that a rule may
+/// name. The API server looks through all bindings of a namespace, and through those of the cluster, at each request.
 const MAX_BINDINGS_PER_DEVICE: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
 #[expect(clippy::expect_used, reason = "a literal; the tests build the defaults")]
@@ -63,8 +63,8 @@ impl Default for Tailscale {
             tailnet: String::new(),
             cap_name: "specht-labs.de/cap/tka".into(),
             socket: tka_tailnet::DEFAULT_SOCKET.into(),
-            // Long enough to put right a tailscaled or a control server, and no longer than a credential lives at the most: by
-            // then nothing is in use that the tailnet did not confirm.
+            // Long enough to put right a tailscaled or a control server, and no longer than a credential lives at the most. By then no credential
+            // is in use that the tailnet did not confirm.
             max_unverified: period("1h"),
             state_dir: String::new(),
         }

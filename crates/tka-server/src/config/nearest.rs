@@ -26,7 +26,8 @@ pub(super) fn nearest(unknown: &str) -> Vec<&'static str> {
     named.map(|(_, name)| name).take(MOST).collect()
 }
 
-/// How alike a key is: by its last word where both are in one section, else as a whole, or because it is that word elsewhere.
+/// How alike two keys are. In one section their last words count, else the whole keys. The same last word in another section
+/// counts as [`ELSEWHERE`] at least.
 fn score(unknown: &str, known: &str) -> f64 {
     let (section, word) = split(unknown);
     let (known_section, known_word) = split(known);

@@ -137,11 +137,12 @@ pub struct Server {
     /// more for other work. Set `terminationGracePeriodSeconds` to at least that sum.
     #[schemars(schema_with = "values::duration")]
     pub write_timeout: Period,
-    /// An idle connection is closed after this or after `server.readHeaderTimeout`, whichever is shorter; one of HTTP/2 after this, and no sooner than an answer may take.
+    /// An idle connection is closed after this or after `server.readHeaderTimeout`, whichever is shorter. One of HTTP/2 is closed after this, and no
+    /// sooner than an answer may take.
     #[schemars(schema_with = "values::duration")]
     pub idle_timeout: Period,
-    /// Names by which the server is called beside those of its node; any other `Host` is refused, so that a page that lets its name point here
-    /// cannot act for the caller. `a,b` in the environment.
+    /// Names by which the server is called beside those of its node. Any other `Host` is refused, so that a page that lets its name point here cannot
+    /// act for the caller. `a,b` in the environment.
     #[serde(deserialize_with = "values::list")]
     #[schemars(inner(length(min = 1)), extend("x-live" = true))]
     pub allowed_hosts: Vec<String>,
@@ -210,7 +211,8 @@ pub struct Gateway {
     pub rate_limit: GatewayRateLimit,
     /// How many requests, watches and streams of one session may be under way at a time.
     pub max_requests_per_session: NonZeroU32,
-    /// How many requests, watches and streams may be under way in all; fewer than `server.maxConnections`, so that people can sign in and out whatever is carried.
+    /// How many requests, watches and streams may be under way in all. Fewer than `server.maxConnections`, so that people can sign in and out
+    /// whatever is carried.
     pub max_requests: NonZeroU32,
     /// How long nothing of an answer may be read before its connection is closed; over HTTP/2 its stream is reset.
     #[schemars(schema_with = "values::duration")]
@@ -335,13 +337,13 @@ pub struct Operator {
     /// own. One more is refused, at whatever replica; extending one that is there is not one more.
     #[schemars(extend("x-live" = true))]
     pub max_sessions_per_device: NonZeroU32,
-    /// How many `ClusterRoleBindings` and `RoleBindings` the sessions of one device may have at a time: each session has one for the whole cluster,
-    /// or one in each namespace that its rule names. The API server looks through bindings at each request, so that their number is what a
-    /// cluster feels.
+    /// How many `ClusterRoleBindings` and `RoleBindings` the sessions of one device may have at a time. Each session has one for the whole cluster,
+    /// or one in each namespace that its rule names. The API server looks through bindings at each request, so that their number slows a cluster
+    /// down.
     #[schemars(extend("x-live" = true))]
     pub max_bindings_per_device: NonZeroU32,
-    /// Whether tagged nodes may sign in, where a rule reaches them; the device is the identity then, and keeps its sessions when it is renamed or
-    /// has other tags. Once this is off, sessions of tagged nodes are revoked.
+    /// Whether tagged nodes may sign in, where a rule reaches them. The device is the identity then, and keeps its sessions when it is renamed or has
+    /// other tags. Once this is off, sessions of tagged nodes are revoked.
     #[schemars(extend("x-live" = true))]
     pub machines: bool,
 }
@@ -359,9 +361,10 @@ pub struct Api {
 #[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Health {
-    /// Address of the health listener, which the kubelet asks from outside of the pod. It serves `/livez`, `/readyz` and `/ready` (the tailnet
-    /// answers, the sessions are known, the node is served by the names and addresses it has, audit records can be written, the certificate is valid, what the version of Kubernetes lacks, which of `roles` it does not have, and how webhooks stand), `/metrics` and
-    /// `/metrics/controller`.
+    /// Address of the health listener, which the kubelet asks from outside of the pod. It serves `/livez`, `/readyz`, `/ready`, `/metrics` and
+    /// `/metrics/controller`. `/readyz` and `/ready` say whether the tailnet answers, the sessions are known, and the node is served by the names and
+    /// addresses it has. They say whether audit records can be written and the certificate is valid. They also tell what the version of Kubernetes
+    /// lacks, which of `roles` the cluster does not have, and how webhooks stand.
     #[schemars(with = "String", extend("x-chart" = true))]
     pub address: IpAddr,
     /// Port of the health listener.
@@ -422,8 +425,8 @@ pub struct ConfigMapKeys {
     /// The ConfigMap's key that says whether clients skip verifying.
     #[schemars(schema_with = "values::config_map_key", extend("x-live" = true))]
     pub insecure: String,
-    /// The ConfigMap's key with a kubeconfig, which is used when the first is absent: the server, authority and `tls-server-name` of its first
-    /// cluster, as kubectl reads them.
+    /// The ConfigMap's key with a kubeconfig, which is used when the first is absent. Of its first cluster count the server, the authority and
+    /// `tls-server-name`, as kubectl reads them.
     #[schemars(schema_with = "values::config_map_key", extend("x-live" = true))]
     pub kubeconfig: String,
 }

@@ -1,5 +1,5 @@
-//! Elevations that acted at this replica, for a while after their end: so that a person is told when their programs act with the ordinary role again. By value,
-//! without a clock.
+//! Elevations that acted at this replica, for a while after their end. So a person is told when their programs act with the ordinary role again. By
+//! value, without a clock.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -143,8 +143,8 @@ async fn forward(
     Ok(proxied.finish(answer))
 }
 
-/// The body of a request to upgrade, which must be empty. Data in it would go on beside what is recorded and counted: what takes the connection over at the API
-/// server reads it as what comes after the upgrade.
+/// The body of a request to upgrade, which must be empty. Data in it would bypass what is recorded and counted. What takes the connection over at the
+/// API server reads it as what comes after the upgrade.
 async fn without_data(body: Body) -> Result<Body, Failure> {
     if http_body::Body::is_end_stream(&body) {
         return Ok(body);

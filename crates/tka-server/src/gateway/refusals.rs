@@ -1,4 +1,4 @@
-//! Sessions that use did not begin, and why, for a moment: a program that polls costs the API server no more than one that signs in.
+//! Sessions that use did not begin, and why, for a moment. So a program that polls costs the API server no more than one that signs in.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

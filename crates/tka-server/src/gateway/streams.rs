@@ -358,8 +358,8 @@ impl GatewaySession {
     }
 }
 
-/// Whether a session that ends after `idle` without use is to have written down at `now` that it was `used`, where its use at `written` is there already.
-/// That is done four times in `idle`, so that none which is used ends, and none of these writes has to be repeated in haste.
+/// Whether the last use of a session, at `used`, is to be written down at `now`. Its use at `written` is there already, and the session ends after
+/// `idle` without use. That is done four times in `idle`. So none which is used ends, and none of these writes has to be repeated in haste.
 fn is_use_due(written: Timestamp, used: Timestamp, now: Timestamp, idle: Duration) -> bool {
     let age = Duration::try_from(now.duration_since(written)).unwrap_or_default();
     // Annotations are in whole seconds.

@@ -59,8 +59,8 @@ pub(super) async fn issue(
 
 /// A credential of `session` that is recorded, and may be handed out: one that was issued on the way, or else a fresh one.
 ///
-/// `who` is asked for again when that was a while ago, before and after: the API server may take its time, and what it has issued is
-/// no caller's before it is handed out.
+/// WhoIs is asked again when its last answer is a while ago, before and after. The API server may take its time, and what it has
+/// issued is no caller's before it is handed out.
 pub(super) async fn issued(
     app: &App,
     context: &AuditContext,

@@ -1,7 +1,7 @@
 //! Request bodies that no handler reads.
 //!
-//! A refusal is often written before the body arrives. hyper then closes the connection, and the reset that the body meets may overtake the
-//! refusal: the caller sees a broken connection, or 502 from its proxy. So the rest of a small body is received first (RFC 9112, 9.6).
+//! A refusal is often written before the body arrives. Then hyper closes the connection, and the reset that the body meets may overtake the
+//! refusal. The caller sees a broken connection, or 502 from its proxy. So the rest of a small body is received first (RFC 9112, 9.6).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};

@@ -186,8 +186,8 @@ pub(super) fn with_user(app: &App, info: tka_api::http::ClusterInfo, session: &S
 
 /// A kubeconfig with the gateway's address and no credential. It means the rule of `session`, and the session itself only where a label keeps that apart.
 ///
-/// The address leaves the rule out if it is the highest and neither `is_chosen` nor apart: it means another rule then when a higher one reaches the caller. That
-/// of an elevation is the one that means the caller's ordinary rule when the elevation is over.
+/// The address leaves the rule out if it is the highest ordinary one and neither `is_chosen` nor apart. It means another rule then when a higher one
+/// reaches the caller. That of an elevation names no rule either, so that it means the caller's ordinary rule when the elevation is over.
 pub(super) fn gateway(
     app: &App,
     rules: &ApplicableRules,

@@ -117,7 +117,8 @@ impl Backlog {
         self.len() < MOST && held + bytes <= MOST_BYTES
     }
 
-    /// What to do at `now`: of what is due that which was tried least, of such the most urgent, and of such the one that came first.
+    /// What to do at `now`. Of the messages that are due, the one that was tried least goes first. Among such it is the most urgent one, then the one
+    /// that came first.
     pub(super) fn next(&self, now: Instant) -> Next {
         if let Some(pause) = self.pause.filter(|pause| *pause > now && self.len() > 0) {
             return Next::Wait(pause);

@@ -1,7 +1,7 @@
 //! Tells webhooks of decisions that have an audit record.
 //!
-//! A decision never waits for that: what is to be told is put into a bounded queue in memory, and a task of each webhook sends it, again and again until it
-//! is taken or too old. The audit log is the record; a notification is a courtesy that is tried hard.
+//! A decision never waits for that. What is to be told is put into a bounded queue in memory. A task of each webhook sends it, again and again until
+//! it is taken or too old. The audit log is the record; a notification is a courtesy that is tried hard.
 
 mod backlog;
 mod event;

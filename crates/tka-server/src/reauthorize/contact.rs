@@ -1,7 +1,7 @@
 //! Whether what tailscaled answers is the tailnet's present word.
 //!
 //! tailscaled answers WhoIs from what its control server last told it, also while it is stopped or cut off. To ask it for its
-//! state with every request would double what a request costs; so the state is kept here, as its bus and the last round tell it.
+//! state with every request would double what a request costs. So the state is kept here, as its bus and the last round tell it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

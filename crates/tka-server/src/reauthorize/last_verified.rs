@@ -12,8 +12,8 @@ use tokio::time::Instant;
 /// Every replica counts for itself, also while another reconciles: who holds the Lease next knows by itself for how long there has been doubt. So
 /// nothing that happens to the Lease begins it anew.
 ///
-/// It begins anew with the process. A session that this process has not verified yet counts from when it was first seen: otherwise
-/// a server that starts a moment before its tailscaled would end every session that is older than the limit.
+/// It begins anew with the process. A session that this process has not verified yet counts from when it was first seen. Otherwise a server that
+/// starts a moment before its tailscaled would end every session that is older than the limit.
 #[derive(Debug)]
 pub(super) struct LastVerified {
     /// It may change between two rounds.

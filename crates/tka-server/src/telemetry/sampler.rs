@@ -81,7 +81,7 @@ where
     ) -> SamplingResult {
         let of_parent = parent.map(|parent| parent.span().span_context().clone());
         let of_parent = of_parent.filter(SpanContext::is_valid);
-        // What the server does within a trace that is not recorded is not recorded either, whatever a ratio would say of an ID that a caller chose.
+        // What the server does within a trace that is not recorded is not recorded either. A ratio would decide that by an ID that a caller chose.
         if of_parent.as_ref().is_some_and(|of| !of.is_remote() && !of.is_sampled()) {
             return SamplingResult {
                 decision: SamplingDecision::Drop,

@@ -1,7 +1,8 @@
 //! Whether the clock can be believed where it says that recordings are old. By value.
 //!
-//! A machine's time may be wrong by years: a battery is empty, or a time server is. Recordings would all be old at once then, and what is removed does not come back.
-//! So a time is believed that follows from an earlier one by a clock that cannot be set, and any other after a day, in which people can put it right.
+//! A machine's time may be wrong by years: a battery is empty, or a time server is. Recordings would all be old at once then, and what is removed
+//! does not come back. So a time is believed that follows from an earlier one by a clock that cannot be set. Any other is believed after a day, in
+//! which people can put it right.
 
 use std::time::{Duration, Instant};
 
