@@ -1,5 +1,5 @@
-//! The trace that this command's requests belong to (<https://www.w3.org/TR/trace-context/>), where the user asks for one: by the address of a
-//! collector in `OTEL_EXPORTER_OTLP_ENDPOINT`, or by a `TRACEPARENT` of the program that runs this one.
+//! The trace that this command's requests belong to (<https://www.w3.org/TR/trace-context/>), where the user asks for one. They ask by the
+//! address of a collector in `OTEL_EXPORTER_OTLP_ENDPOINT`, or by a `TRACEPARENT` of the program that runs this one.
 //!
 //! It is made by hand: the SDK of OpenTelemetry is larger than this program, and there are few spans.
 

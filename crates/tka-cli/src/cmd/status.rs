@@ -34,8 +34,8 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// With --prompt prints the role, server and time left of the session that kubectl uses, such as `view@tka 14m`, for a shell's prompt. It
 /// uses what this device knows and sends no request. Without such a session it prints nothing, and the exit status is 0.
 ///
-/// An elevation is a session of its own. Where kubectl goes through the gateway and names no rule, it is the one that kubectl uses, and the prompt shows it with a
-/// `^` before the role: `^cluster-admin@tka 29m`.
+/// An elevation is a session of its own. Where kubectl goes through the gateway and names no rule, kubectl uses the elevation. The prompt then shows
+/// it with a `^` before the role: `^cluster-admin@tka 29m`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Arguments {
     /// One short line for a prompt

@@ -115,8 +115,8 @@ impl Layer {
         })
     }
 
-    /// The keys of `policy` in the working directory's file. It may belong to another program: without a key of `tka` in its section it
-    /// counts as empty, and values of a wrong type are skipped.
+    /// The keys in the working directory's file of which `what` holds. The file may belong to another program. Without a key of `tka`
+    /// in its section it counts as empty, and values of a wrong type are skipped.
     pub(super) fn from_untrusted_file(file: &FoundFile, what: CwdPolicy) -> Self {
         let Some(sections) = Sections::parse(&file.text).ok().filter(Sections::has_tka_keys) else {
             return Self::default();

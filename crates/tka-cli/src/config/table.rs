@@ -1,7 +1,7 @@
 //! The settings of the CLI, in one table.
 //!
-//! A row is all that a new setting needs: its key, type and reader, whether the working directory may set it, its default and its flag.
-//! A new section of the file also has a field in [`super::layer`]. The environment variable comes from the key.
+//! A row is all that a new setting needs. It has its key, type and reader, whether the working directory may set it, its default and its
+//! flag. A new section of the file also has a field in [`super::layer`]. The environment variable comes from the key.
 
 use serde_json::Value;
 

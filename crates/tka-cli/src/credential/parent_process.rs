@@ -2,8 +2,8 @@
 //! again.
 //!
 //! An age alone cannot decide that. kubectl runs the plugin several times a second after a refusal, and its user reads the sentence once.
-//! Fifty kubectl that run at once share the session, its last failure and that second, and each has a user or a log of its own. With an age
-//! per session, one of them would print the sentence, and 49 would fail without a word. Nothing else tells one kubectl from another:
+//! Fifty kubectl that run at once share the session, its last failure and that second. Each of them has a user or a log of its own. With an
+//! age per session, one of them would print the sentence, and 49 would fail without a word. Nothing else tells one kubectl from another:
 //! `KUBERNETES_EXEC_INFO` is the same in all, and so are the arguments, the environment and often the terminal. client-go passes no ID.
 //! Where the parent is not known, the failure is printed each time.
 

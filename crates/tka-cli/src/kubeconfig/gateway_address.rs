@@ -44,7 +44,8 @@ impl GatewayAddress {
     /// The address as kubectl is to use it, when the server was asked at `asked`. Where that is short for the name that the server gives itself, the whole
     /// name is used, which other devices find too.
     ///
-    /// No other name is used, and no plain HTTP where HTTPS was asked for: the person's device is the credential, and a server must not lead it to another.
+    /// No other name is used, and no plain HTTP where HTTPS was asked for. The person's device is the credential, and a server must not lead it to
+    /// another server.
     pub(crate) fn reached_at(self, asked: &Server) -> Self {
         let is_as_safe = self.is_https() || asked.scheme() == Scheme::Http;
         if is_as_safe && is_same(self.server.host(), asked.host()) {

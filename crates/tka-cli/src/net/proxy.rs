@@ -1,8 +1,8 @@
 //! Selects the proxy of a request: the setting, else the environment.
 //!
 //! The HTTP library ignores the scheme and reads `NO_PROXY` literally, so the proxy is selected here. The rules are those of Go's
-//! `net/http`, as in the original: a proxy by scheme, `NO_PROXY` with domains, addresses, networks and ports, and no proxy for the machine
-//! itself.
+//! `net/http`, as in the original. There is a proxy by scheme, `NO_PROXY` has domains, addresses, networks and ports, and the machine
+//! itself has no proxy.
 
 use std::net::IpAddr;
 

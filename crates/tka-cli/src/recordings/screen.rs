@@ -1,9 +1,9 @@
 //! What of a recording reaches the terminal that it is played on.
 //!
-//! A recording holds what a pod has written, and may be a trap for the person who plays it: a sequence can write the clipboard, change the window's
-//! title, clear what was shown before, switch the mouse on, or have the terminal type an answer into the next shell. So this is a list of what
-//! passes, and all else is left out: text, and sequences that change the picture and nothing more (ECMA-48; xterm's `ctlseqs`). Only whole
-//! sequences pass, so that the terminal is never left within one.
+//! A recording holds what a pod has written, and may be a trap for the person who plays it. A sequence can write the clipboard, change the window's
+//! title, clear what was shown before, or switch the mouse on. It can have the terminal type an answer into the next shell. So this is a list of
+//! what passes, and all else is left out. Text passes, and so do sequences that change the picture and nothing more (ECMA-48; xterm's `ctlseqs`).
+//! Only whole sequences pass, so that the terminal is never left within one.
 
 /// How long the parameters of a sequence are at the most. Colours take some twenty characters.
 const PARAMETERS: usize = 128;

@@ -469,8 +469,8 @@ fn late_signals_do_not_interrupt_the_end_of_a_session() {
     fake.requests();
 }
 
-/// A script that runs `first`, says `one` at an interrupt and ends with 5 at a quit. It has no child: a child that is signalled between fork and exec dies by
-/// what its shell would trap, or does not hear of it.
+/// A script that runs `first`, says `one` at an interrupt and ends with 5 at a quit. It has no child. One that is signalled between fork and exec
+/// dies by what its shell would trap, or does not hear of it.
 fn trapping(first: &str) -> String {
     format!("trap 'echo one' INT; trap 'echo end; exit 5' QUIT; {first}; while :; do echo waiting; read -r line; done")
 }

@@ -29,8 +29,8 @@ pub(crate) struct Outcome {
 /// The signals that tests send.
 const SENT: [i32; 8] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGWINCH];
 
-/// Has signals reach the programs that tests start, also where the tests themselves were started with these ignored: by `nohup`, by `perf`, or in the
-/// background of a script. A program inherits that a signal is ignored, and not that it is handled (`execve(2)`).
+/// Has signals reach the programs that tests start, also where the tests themselves were started with these ignored. That is so under `nohup` and
+/// `perf`, and in the background of a script. A program inherits that a signal is ignored, and not that it is handled (`execve(2)`).
 fn default_signals() {
     static HANDLED: Once = Once::new();
     HANDLED.call_once(|| {

@@ -127,8 +127,8 @@ fn is_loopback(address: IpAddr) -> bool {
 }
 
 /// Whether it is in a range that Tailscale gives its nodes addresses from (`tsaddr.IsTailscaleIP`,
-/// <https://pkg.go.dev/tailscale.com/net/tsaddr#IsTailscaleIP>): 100.64.0.0/10 without the range of `ChromeOS`' own machines,
-/// 100.115.92.0/23, and `fd7a:115c:a1e0::/48`.
+/// <https://pkg.go.dev/tailscale.com/net/tsaddr#IsTailscaleIP>). There are two: 100.64.0.0/10 without the range of `ChromeOS`' own
+/// machines, 100.115.92.0/23, and `fd7a:115c:a1e0::/48`.
 fn is_tailnet(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {

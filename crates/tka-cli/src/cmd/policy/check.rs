@@ -15,8 +15,8 @@ use crate::terminal::ui;
 
 /// Find what is wrong with a policy, as far as TKA goes
 ///
-/// Finds values that the server would refuse, rules that no caller can have, callers who would be refused because rules share the highest
-/// priority, and names that the policy does not have. The exit status is 21 if there are errors.
+/// Finds values that the server would refuse, rules that no caller can have, and names that the policy does not have. Also finds callers
+/// who would be refused because rules share the highest priority. The exit status is 21 if there are errors.
 ///
 ///   tka policy check policy.hujson --to tag:tka --values values.yaml
 ///   tka policy check policy.hujson --dialect headscale -o sarif > policy.sarif

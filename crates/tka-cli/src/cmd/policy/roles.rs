@@ -11,7 +11,7 @@ use crate::terminal::output::{Output, OutputMode};
 
 /// Show what roles can really do
 ///
-/// Reads each ClusterRole of a cluster with kubectl, as the user that its context has, and warns of rights from which more follows than they
+/// Reads each ClusterRole of a cluster with kubectl, as the user that its context has. Warns of rights from which more follows than they
 /// say: reading Secrets, running pods, binding roles and others. Each has a sentence and a source. The server logs the same for the roles
 /// that it may bind.
 ///

@@ -16,9 +16,9 @@ const SIGNALLED: i32 = 128;
 
 /// Play a recording, with its timing
 ///
-/// On a terminal: space pauses and goes on, `.` shows the next event of a pause, the arrows to the left and right go 5 seconds back and
-/// forward, + and - change the speed, q leaves. Elsewhere it is written in its time. Only what changes the picture reaches the terminal: no
-/// sequence that writes the clipboard, changes a title, asks the terminal for an answer, or leaves it changed.
+/// On a terminal, space pauses and goes on, and `.` shows the next event of a pause. The arrows to the left and right go 5 seconds back and
+/// forward, + and - change the speed, q leaves. Elsewhere it is written in its time. Only what changes the picture reaches the terminal.
+/// Left out are sequences that write the clipboard, change a title, ask the terminal for an answer, or leave it changed.
 #[derive(clap::Args, Debug)]
 pub(super) struct Play {
     /// Its ID, as `tka recordings list` shows it
