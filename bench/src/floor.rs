@@ -1,5 +1,5 @@
-//! What a session costs the API server at the least: its objects, written and deleted without anything around that, as the server's own account and
-//! under the guard.
+//! What a session costs the API server at the least. Its objects are written and deleted without anything around that, as the server's own account
+//! and under the guard.
 
 use std::time::{Duration, Instant};
 

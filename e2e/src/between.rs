@@ -1,5 +1,5 @@
-//! Something between a server and its tailscaled, for what no real one can be brought to do when a test wants it: to be silent about a
-//! change, and to say that a device belongs to another user.
+//! Something between a server and its tailscaled, for what no real one can be brought to do when a test wants it. It is silent about a
+//! change, or says that a device belongs to another user.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

@@ -15,8 +15,8 @@ const ROUNDING: Duration = Duration::from_secs(1);
 /// How much longer each try is than the one before.
 const FACTOR: u32 = 3;
 
-/// Does what must be done before a session ends, with a session of four seconds first, and with ever longer ones where the machine was
-/// too busy for that. So what a test finds does not depend on how fast it came to look.
+/// Does what must be done before a session ends. The first session is one of four seconds. Where the machine was too busy for that, longer
+/// and longer ones follow. So what a test finds does not depend on how fast it came to look.
 ///
 /// `grant` puts a rule with the given period into force. `act` signs in through it, does what there is to do, and returns before what time
 /// that had to be done. It may be called several times; an error counts if the session cannot have been over by then.

@@ -96,8 +96,8 @@ impl Caller {
             })
         };
         let answer = match ask()? {
-            // The server has heard nothing yet. tailscaled hands connections on from loopback ports, and gives one up whose port it
-            // has not forgotten from the connection before.
+            // The server has heard nothing yet. On the way from loopback ports, tailscaled gives up a connection whose port it has
+            // not forgotten from the one before.
             Err(ureq::Error::ConnectProxyFailed(_)) => ask()?,
             answer => answer,
         };
@@ -204,8 +204,8 @@ impl Caller {
         }
     }
 
-    /// A connection to the server, through the node's proxy. Where the server listens and the tailnet refuses all the same, as it
-    /// does about once in ten thousand connections on a busy machine, it is asked again.
+    /// A connection to the server, through the node's proxy. The tailnet may refuse although the server listens, about once in ten
+    /// thousand connections on a busy machine. Then it is asked again.
     pub fn tunnel(&self) -> Outcome<TcpStream> {
         let authority = self.authority();
         let Some(proxy) = self.proxy else {

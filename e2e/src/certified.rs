@@ -1,4 +1,4 @@
-//! A tailscaled whose tailnet gives certificates. The real endpoint needs an authority on the public internet: so it alone is answered here,
+//! A tailscaled whose tailnet gives certificates. The real endpoint needs an authority on the public internet. So it alone is answered here,
 //! with certificates of a test's own authority, and the status says that there are some. All else is the real tailscaled's answer.
 
 use std::io::{self, Read, Write};

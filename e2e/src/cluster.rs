@@ -1,5 +1,5 @@
-//! Looking at the cluster, and meddling with it, as its administrator: the API server's own HTTP API, without a client in
-//! between that could hide a status.
+//! Looking at the cluster, and meddling with it, as its administrator. That uses the API server's own HTTP API, without a client
+//! in between that could hide a status.
 
 use std::fs;
 use std::sync::Arc;

@@ -23,8 +23,8 @@ pub struct Found {
     pub wrong: Vec<String>,
 }
 
-/// Finds the records below `logs`, where servers have written them between other lines, and in the files below `folders` that hold
-/// nothing else, and holds each against the schema.
+/// Holds each audit record against the schema. Finds them below `logs`, where servers have written them between other lines, and
+/// in the files below `folders` that hold nothing else.
 pub fn check(logs: &Path, folders: &Path) -> Outcome<Found> {
     let schema = jsonschema::options()
         .should_validate_formats(true)

@@ -17,7 +17,7 @@ pub struct Guest<'w> {
 // === impl World ===
 
 impl World {
-    /// Joins a node to the tailnet for one test, of a name that no other has, and returns when it and the server's node know each
+    /// Joins a node to the tailnet for one test, of a name that no other has. Returns when it and the server's node know each
     /// other.
     pub fn guest(&self, hostname: &str, owner: &Owner) -> Outcome<Guest<'_>> {
         let node = self.testbed.add_node(hostname, owner)?;

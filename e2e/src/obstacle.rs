@@ -1,5 +1,5 @@
-//! An admission webhook that does not do its work, so that creating one kind of object fails, or takes its time: the way in
-//! which a real API server answers 500, or nothing for a while.
+//! An admission webhook that does not do its work, so that creating one kind of object fails, or takes its time. So a real
+//! API server answers 500, or nothing for a while.
 
 use std::net::TcpListener;
 use std::time::Duration;

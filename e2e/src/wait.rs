@@ -7,12 +7,12 @@ use jiff::Timestamp;
 
 use crate::Outcome;
 
-/// Long enough for whatever comes about at all, on two busy cores too: the slowest promise is that a rule which is gone takes its
-/// sessions with it within a minute.
+/// Long enough for whatever comes about at all, on two busy cores too. The slowest promise is that a rule which is gone takes its sessions with it
+/// within a minute.
 pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// What a busy machine may add to what is promised: with all cores taken, etcd has kept the API server waiting for ten seconds. It is less than what
-/// tells the promises of the tests from the next slower way: a change of the policy that is not told is found after 30 s.
+/// tells the promises of the tests from the next slower way. That one finds a change of the policy that is not told after 30 s.
 pub const BUSY: Duration = Duration::from_secs(20);
 
 /// Between two looks: short beside what is waited for, long beside what a look costs.

@@ -77,8 +77,8 @@ impl Daemon {
         self
     }
 
-    /// Starts it in a process group of its own, so that neither Ctrl-C nor the end of its parent reaches it, and with
-    /// its output in its log, because a caller that waits for the end of an inherited pipe would wait for ever.
+    /// Starts it in a process group of its own, so that neither Ctrl-C nor the end of its parent reaches it. Its output
+    /// goes to its log: a caller that waits for the end of an inherited pipe would wait for ever.
     pub(crate) fn start(mut self, layout: &Layout) -> Result<Running> {
         let log = layout.log(&self.part);
         let open = || OpenOptions::new().create(true).append(true).open(&log);

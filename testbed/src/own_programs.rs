@@ -61,8 +61,8 @@ pub fn build(packages: &[&str]) -> Result<PathBuf> {
 
 /// The cargo that runs this program, at the root of the checkout, as a developer types it.
 ///
-/// What cargo says to the programs that it runs of their own package must not get through: to the build scripts of some
-/// dependencies it is a reason to build them anew, each time that it has changed.
+/// The variables by which cargo tells a program of its own package must not get through. The build scripts of some
+/// dependencies have these built anew each time that such a variable has changed.
 #[must_use]
 pub fn cargo() -> Command {
     const PREFIXES: [&str; 3] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_"];

@@ -1,8 +1,8 @@
 //! Ports that two testbeds on one machine never share.
 //!
-//! Asking the system for a free port and handing its number to a daemon leaves a moment in which any outgoing connection
-//! may be given the same one, and a daemon that restarts may find its port taken. So a testbed claims a block of ports
-//! below the range that systems give out by themselves, and keeps it until it goes down.
+//! A free port that the system names may be given to an outgoing connection before a daemon has it. And a daemon that
+//! restarts may find its port taken. So a testbed claims a block of ports below the range that systems give out by
+//! themselves, and keeps it until it goes down.
 
 use std::{
     collections::BTreeMap,

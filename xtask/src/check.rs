@@ -69,9 +69,9 @@ impl Check {
     }
 }
 
-/// Licences, bans and sources are those of every platform, so that all packages of the lock file are fetched first: a build
-/// fetches those of its own platform only. Advisories need a database: where it is out of reach, that is said and no more, because
-/// a failing network says nothing about the code.
+/// Licences, bans and sources are those of every platform. So all packages of the lock file are fetched first: a build fetches
+/// those of its own platform only. Advisories need a database: where it is out of reach, that is said and no more, because a
+/// failing network says nothing about the code.
 fn deny() -> Result<(), Error> {
     run(
         "that all packages can be had",

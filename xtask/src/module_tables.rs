@@ -1,4 +1,4 @@
-//! The table of modules in a crate's README: each module of the crate has its row, and no row is of a module that is gone.
+//! The table of modules in a crate's README. Each module of the crate has its row, and no row is of a module that is gone.
 
 use std::{
     collections::BTreeSet,

@@ -26,7 +26,7 @@ const FLOOR: usize = 100;
 
 /// What the end of sessions is called whose time is over.
 const EXPIRED: &str = "expired, after the last end";
-/// By how much a second signing in may be slower than the first, and how many seconds there are to spare, before the first session expires.
+/// The second signing in may take `SLOWER` times as long as the first. `SPARE` seconds are left then before the first session expires.
 const SLOWER: f64 = 1.5;
 const SPARE: f64 = 10.0;
 

@@ -33,7 +33,7 @@ pub enum Fault {
     Still,
     /// It is never answered, and no side is told.
     Silence,
-    /// It is answered 429 and not in JSON, as by what is before an API server; after how many seconds to try again is in the header alone.
+    /// It is answered 429 and not in JSON, as by what is before an API server. After how many seconds to try again is in the header alone.
     Busy(u32),
     /// It is answered 101, and what it opened counts: a WebSocket of exec that writes a number a line until it is closed.
     Count,

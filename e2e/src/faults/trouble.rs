@@ -87,7 +87,7 @@ pub fn connections_stranded(world: &World, name: &str) -> Outcome<Trouble> {
     )
 }
 
-/// The server is killed while a session lasts, and started fifteen seconds after its end: the session is gone within two seconds, the
+/// The server is killed while a session lasts, and started fifteen seconds after its end. The session is gone within two seconds, the
 /// server's start included.
 pub fn server_dead(world: &World, name: &str) -> Outcome<Trouble> {
     let stage = Stage::new(world.site(name)?)?;

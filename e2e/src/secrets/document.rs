@@ -128,7 +128,8 @@ fn in_text(text: &str, holds: &dyn Fn(&str) -> bool, depth: usize) -> bool {
     matches!(inner, Some(Ok(inner)) if in_value(&inner, holds, depth))
 }
 
-/// Copies of a file with `token` in it, each with how it stands there: every way in which a program may come to write one into such a file.
+/// Copies of a file with `token` in it, each with how it stands there. These are all ways in which a program may come to write one into
+/// such a file.
 pub(super) fn planted(kind: Kind, bytes: &[u8], token: &str) -> Vec<(&'static str, Vec<u8>)> {
     let (head, rest) = token.split_at(token.len() - 8);
     let escaped = format!("{head}\\u00{:02x}{}", rest.as_bytes()[0], &rest[1..]);

@@ -65,7 +65,7 @@ impl Tokens {
     }
 
     /// Where a token can be read in `files`, also one that no test was given. For each kind of file it is first shown that the search
-    /// finds a token in it: one is written into a copy of the first such file. Fails when that one is not found.
+    /// finds a token in it. One is written into a copy of the first such file. Fails when that one is not found.
     pub fn find_in(&self, files: &[PathBuf]) -> Outcome<Found> {
         let tokens = self.lock().clone();
         let search = Search::new(&tokens)?;

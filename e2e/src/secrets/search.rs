@@ -65,8 +65,9 @@ impl Search {
     }
 }
 
-/// Whether there is something in `text` that looks like a token, also one of another issuer: a JWT in the compact form
-/// (<https://datatracker.ietf.org/doc/html/rfc7519#section-3>), whose first part is a JSON object in base64.
+/// Whether there is something in `text` that looks like a token, also one of another issuer. A token is a JWT in the
+/// compact form (<https://datatracker.ietf.org/doc/html/rfc7519#section-3>), whose first part is a JSON object in
+/// base64.
 fn looks_like_one(text: &str) -> bool {
     let is_of_one = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     let words = text

@@ -1,5 +1,5 @@
-//! What runs one at a time, after all others: parts of the cluster and the tailnet are killed and started again, which everybody
-//! would notice, and a second counts where the machine must not be busy with something else.
+//! What runs one at a time, after all others. Parts of the cluster and the tailnet are killed and started again, which all other tests would
+//! notice. Some tests count seconds, and the machine must not be busy with something else.
 
 use e2e::faults::trouble;
 use e2e::{Outcome, World};

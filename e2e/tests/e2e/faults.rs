@@ -1,4 +1,4 @@
-//! A server is killed at every single request that it makes of the API server, and started again: exactly the sessions that
+//! A server is killed at every single request that it makes of the API server, and started again. Exactly the sessions that
 //! should be are there afterwards.
 
 use e2e::faults::{Cuts, Operation, enough_reached};

@@ -1,5 +1,5 @@
-//! What the API server itself refuses to everybody but the server, whatever RBAC lets them do. Attempts are made without effect
-//! where that can be had (a dry run), and again until they are refused: a policy takes seconds to come into force.
+//! What the API server itself refuses to everybody but the server, whatever RBAC lets them do. Attempts are made without effect where that can
+//! be had (a dry run). They are made again until they are refused, because a policy takes seconds to come into force.
 
 mod attempts;
 
@@ -530,8 +530,8 @@ fn who_impersonates_a_credential_id_is_the_server_to_admission(world: &World) ->
     guarded.has_no_right(Editor, "cannot impersonate resource", with("JTI=made-up"))
 }
 
-/// Impersonation is decided by RBAC before admission sees anything, and of what only reads admission sees nothing: this is what the
-/// namespace of the server must be its own for. `docs/threats.md` says so under what is not stopped.
+/// RBAC decides impersonation before admission sees anything, and admission sees nothing of what only reads. For this the server must have a
+/// namespace of its own. `docs/threats.md` says so under what is not stopped.
 fn impersonating_a_session_gives_its_role_and_no_more(world: &World) -> Outcome {
     let site = world.site("guard-as-session")?;
     let guarded = Guarded::of_role(world, site, "cluster-admin")?;

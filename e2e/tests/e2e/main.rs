@@ -1,5 +1,5 @@
 //! The tests of the whole. They share one testbed, which is brought up when a test is to be run, and taken down when all have
-//! been; each has a server of its own in it. `cargo test -p e2e -- --help` shows what can be asked for.
+//! been. Each test has a server of its own in it. `cargo test -p e2e -- --help` shows what can be asked for.
 
 mod access;
 mod administration;

@@ -1,8 +1,8 @@
-//! `tka policy who` and the server do not disagree: generated policies, one after another in force at a real headscale, and what the server then tells
-//! each device of its rules.
+//! `tka policy who` and the server do not disagree. Generated policies are in force at a real headscale, one after another, and the server tells each
+//! device its rules.
 //!
-//! `TKA_E2E_POLICIES` says how many; `cargo xtask policies` tries 1000. `TKA_E2E_SEED` begins elsewhere. Each policy is made of its own number, so that one that failed
-//! can be tried again alone: its number as the seed, and one policy.
+//! `TKA_E2E_POLICIES` says how many; `cargo xtask policies` tries 1000. `TKA_E2E_SEED` begins elsewhere. Each policy is made of its own number, so
+//! that one that failed can be tried again alone. Its number is the seed then, of one policy.
 
 use std::env;
 use std::net::IpAddr;

@@ -23,7 +23,7 @@ crate::tests![
 ];
 
 /// How soon a revocation is expected here, once the server's node has heard of its reason; a minute is what is promised. How long a
-/// control server under load takes to tell the node is not the server's doing: of 4.5 s that were once measured, 4.1 were that.
+/// control server under load takes to tell the node is not the server's doing. Of 4.5 s that were once measured, 4.1 were that.
 const SOON: Duration = Duration::from_secs(5);
 /// How long the API server may go on taking a token for good that it has found good.
 const REMEMBERED: Duration = Duration::from_secs(12);

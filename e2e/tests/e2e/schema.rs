@@ -1,5 +1,5 @@
-//! Requests that a machine makes of the served document, well-formed and not: no answer is a failure of the server's, and none is
-//! one that the document does not describe.
+//! Requests that a machine makes of the served document, well-formed and not. No answer is a failure of the server's, and the
+//! document describes each.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -31,8 +31,8 @@ fn run(world: &World, name: &str, seed: u32) -> Outcome {
     let _turn = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let schemathesis = Schemathesis::prepare()?;
     let mut options = ServerOptions::new(name);
-    // A connection that the server closes because it is idle may be sent the next request at that moment, which has no answer: of a
-    // proxy that is 502.
+    // The next request may be sent on a connection at the moment at which the server closes it because it is idle. Such a request
+    // has no answer, for which a proxy says 502.
     let patient = json!({"readHeaderTimeout": "2m", "rateLimit": {"requestsPerSecond": 100_000, "burst": 100_000}});
     options.config = json!({"server": patient});
     let site = world.site_with(options)?;

@@ -65,7 +65,8 @@ impl Step {
         self.shown.iter().any(|line| line.starts_with('✗'))
     }
 
-    /// Fails unless it ended as it should, and for each line the next one that came so begins, up to what differs from day to day.
+    /// Fails unless it ended as it should, and its output has a line for each of `shown`, in their order. Such a line begins with
+    /// the same words, up to what differs from day to day.
     fn check(&self, said: &Said) -> Outcome {
         let fails = said.status != Some(0);
         if fails != self.should_fail() {

@@ -92,7 +92,7 @@ impl Chart<'_> {
         helm.output()?.success().map(|_| ())
     }
 
-    /// Sees an earlier namespace of that name gone, and removes helm's record of an installation that was killed while it
+    /// Sees an earlier namespace of that name gone. Removes helm's record of an installation that was killed while it
     /// ran, which helm would take to be still at it.
     fn clear_the_way(&self, layout: &Layout) -> Result<()> {
         let phase = [

@@ -1,4 +1,4 @@
-//! An image as one file, for `ctr images import`, `docker load` and `podman load`: an OCI image layout in a tar archive
+//! An image as one file, for `ctr images import`, `docker load` and `podman load`. It is an OCI image layout in a tar archive
 //! (<https://github.com/opencontainers/image-spec/blob/v1.1.1/image-layout.md>), with the index of `docker save` beside it.
 //!
 //! Documents are written by hand, with sorted keys: the types of `oci-spec` hold labels in an order that changes from run to run.

@@ -1,5 +1,5 @@
-//! A chained CNI plugin (<https://www.cni.dev/docs/spec/>): in a pod, `127.0.0.1:PORT` leads to the same port of the node's address, from
-//! where a forwarder leads to the host's loopback. The tailnet's control server has no other address than that.
+//! A chained CNI plugin (<https://www.cni.dev/docs/spec/>). In a pod, `127.0.0.1:PORT` leads to the same port of the node's address. From
+//! there a forwarder leads to the host's loopback. The tailnet's control server has no other address than that.
 
 use std::{
     env, fs,

@@ -37,8 +37,8 @@ const HTTPS: u16 = 443;
 /// How long a server may take to finish what it is doing.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
-/// A server to be started beside the testbed's own, on the same node but with its own port, namespace and capability:
-/// whatever happens to it, no other server notices.
+/// A server to be started beside the testbed's own, on the same node but with its own port, namespace and capability. Whatever
+/// happens to it, no other server notices.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerOptions {
     /// Its name in the testbed: lower-case letters, digits and hyphens.

@@ -1,8 +1,8 @@
 //! The tailnet policy: the file that people edit, the grants that tests add, and the file that headscale reads.
 //!
 //! headscale reads a third file that is made from the other two, so that a test never writes into what a person edits.
-//! It holds one more capability, a number that counts up: when the server's tailscaled reports it, the policy before it
-//! is out of force, without waiting for a time and hoping.
+//! It holds one more capability, a number that counts up. When the server's tailscaled reports it, the policy before it
+//! is out of force. So a test need not wait for a time and hope.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 

@@ -55,7 +55,7 @@ pub(super) fn add(files: &mut Rootfs, program: &[u8]) -> Outcome {
     Ok(())
 }
 
-/// The script with the name of the program instead of its path: none if the folder is still in it, as a shell may quote it.
+/// The script with the name of the program instead of its path. None if the folder is still in it, as a shell may quote it.
 fn by_name(script: &str, program: &Path) -> Option<String> {
     let script = script.replace(&program.display().to_string(), CLI.name);
     let folder = program.parent()?.display().to_string();

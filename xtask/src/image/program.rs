@@ -1,4 +1,4 @@
-//! The programs in images: linked with all that they need, and the same bytes wherever they are built from one commit with one toolchain and one libc.
+//! The programs in images, linked with all that they need. One commit, one toolchain and one libc give the same bytes wherever they are built.
 
 use std::{
     env, fs, io,

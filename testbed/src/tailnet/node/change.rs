@@ -65,7 +65,8 @@ fn wait_heard(server: &Node, node: &Node, is_heard: impl Fn(&Value) -> bool) -> 
     })
 }
 
-/// Who a node is, as the server's node knows it: unknown, or what an administrator may change; not whether it is online, and through which relay.
+/// Who a node is, as the server's node knows it, or null. That is what an administrator may change, and not whether it is online or through which
+/// relay.
 fn who(server: &Node, node: &Node) -> Value {
     let address = node.addresses().first().map_or("", String::as_str);
     let Ok(whois) = local_api::whois(server.socket(), address) else {
