@@ -60,7 +60,7 @@ impl Approval {
     }
 }
 
-// === impl Written ===
+// === impl RawApproval ===
 
 impl<'de> Deserialize<'de> for RawApproval {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

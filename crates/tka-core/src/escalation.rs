@@ -256,7 +256,7 @@ impl RoleRule {
     }
 }
 
-// === impl Right ===
+// === impl RiskyPermission ===
 
 impl RiskyPermission {
     fn given_by(&self, rules: &[RoleRule]) -> Option<Escalation> {

@@ -191,7 +191,7 @@ impl Rule {
     }
 }
 
-// === impl Written ===
+// === impl RawRule ===
 
 impl RawRule {
     /// What of it cannot hold together.

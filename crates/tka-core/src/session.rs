@@ -90,7 +90,7 @@ impl Session {
     }
 }
 
-// === impl Begun ===
+// === impl SignInTrigger ===
 
 impl SignInTrigger {
     fn of(rule: &Rule, request: &Request) -> Option<Self> {

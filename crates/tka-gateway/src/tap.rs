@@ -35,7 +35,7 @@ pub(crate) struct FrameBuffer {
     bytes: Vec<u8>,
 }
 
-// === impl Whole ===
+// === impl FrameBuffer ===
 
 impl Default for FrameBuffer {
     fn default() -> Self {

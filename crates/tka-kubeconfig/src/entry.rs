@@ -13,7 +13,7 @@ pub struct KubeconfigEntry {
     pub context: NamedContext,
 }
 
-// === impl Entry ===
+// === impl KubeconfigEntry ===
 
 impl KubeconfigEntry {
     /// The current context of `file`, if that has all it leads to.

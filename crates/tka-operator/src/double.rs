@@ -56,7 +56,7 @@ pub(crate) fn clients(answer: impl Fn(&ApiRequest) -> Option<Answer> + Send + Sy
 #[derive(Clone)]
 pub(crate) struct StoredSignin(pub(crate) Arc<Mutex<Option<Value>>>);
 
-// === impl Kept ===
+// === impl StoredSignin ===
 
 impl StoredSignin {
     pub(crate) fn new(signin: &TkaSignin) -> Self {

@@ -71,7 +71,7 @@ pub(crate) struct StoredSignIns {
     told: Timestamp,
 }
 
-// === impl BrokenGlass ===
+// === impl UnacknowledgedSignIns ===
 
 impl UnacknowledgedSignIns {
     /// The last of them.
@@ -176,7 +176,7 @@ pub(crate) fn written(
     }
 }
 
-// === impl Written ===
+// === impl StoredSignIns ===
 
 impl StoredSignIns {
     /// The same as the ConfigMap has it.

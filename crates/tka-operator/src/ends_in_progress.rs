@@ -14,7 +14,7 @@ pub(crate) struct EndInProgress {
     all: EndsInProgress,
 }
 
-// === impl InHand ===
+// === impl EndsInProgress ===
 
 impl EndsInProgress {
     /// Takes the end of the object of that UID in hand.
@@ -34,7 +34,7 @@ impl EndsInProgress {
     }
 }
 
-// === impl Hand ===
+// === impl EndInProgress ===
 
 impl Drop for EndInProgress {
     fn drop(&mut self) {

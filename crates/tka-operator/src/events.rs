@@ -226,7 +226,7 @@ async fn known(server: &mut Option<ServerReference>, client: &Client) -> kube::R
     Ok(server.insert(ServerReference::of(user)).clone())
 }
 
-// === impl Itself ===
+// === impl ServerReference ===
 
 impl ServerReference {
     fn of(user: UserInfo) -> Self {

@@ -34,7 +34,7 @@ pub enum SessionState {
     Live(Box<LiveSession>),
 }
 
-// === impl Standing ===
+// === impl SessionState ===
 
 impl SessionState {
     /// How the session stands at `now` that `signin` holds.

@@ -131,7 +131,7 @@ impl Retry {
     }
 }
 
-// === impl Asked ===
+// === impl RequestLabels ===
 
 impl RequestLabels {
     /// What a request with `method` for `path` and `query` is about: the last part of the path that names a resource.

@@ -41,7 +41,7 @@ impl<S> Layer<S> for Observe {
     }
 }
 
-// === impl Observed ===
+// === impl ObservedService ===
 
 impl<S, B> Service<Request<Body>> for ObservedService<S>
 where

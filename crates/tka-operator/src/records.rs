@@ -47,7 +47,7 @@ struct RecordedSession {
     end: Option<watch::Receiver<bool>>,
 }
 
-// === impl Recorded ===
+// === impl RecordedSessions ===
 
 impl RecordedSessions {
     /// Whether the beginning is recorded of the session that `signin` holds.

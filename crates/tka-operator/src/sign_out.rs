@@ -46,7 +46,7 @@ struct RemainingSession {
     is_tried: bool,
 }
 
-// === impl Left ===
+// === impl RemainingSession ===
 
 impl RemainingSession {
     /// As it was read a moment ago.

@@ -47,7 +47,7 @@ enum TerminationStep {
     RemoveFinalizer,
 }
 
-// === impl Ask ===
+// === impl TerminationStep ===
 
 impl TerminationStep {
     /// Whether `signin` is as it was asked for, by an earlier try of which no answer arrived.

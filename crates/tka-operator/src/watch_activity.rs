@@ -27,7 +27,7 @@ pub struct WatchActivityService<S> {
     watch_activity: WatchActivity,
 }
 
-// === impl Heard ===
+// === impl WatchActivity ===
 
 impl Default for WatchActivity {
     /// Nothing was heard yet, and the silence begins now.

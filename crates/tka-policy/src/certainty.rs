@@ -39,7 +39,7 @@ pub enum UnknownReason {
     Via,
 }
 
-// === impl Known ===
+// === impl Certainty ===
 
 impl Certainty {
     /// It cannot be known, for one reason.

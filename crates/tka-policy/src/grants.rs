@@ -16,7 +16,7 @@ pub(crate) struct ServerView<'p, 'n> {
     seen: Seen<'n, 'p>,
 }
 
-// === impl Towards ===
+// === impl ServerView ===
 
 impl<'p, 'n> ServerView<'p, 'n> {
     pub(crate) fn new(policy: &'p Policy, server: &'n Node) -> Self {

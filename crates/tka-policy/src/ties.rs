@@ -54,7 +54,7 @@ pub(crate) fn find(towards: &ServerView<'_, '_>, found: &mut Vec<Found>) {
     }
 }
 
-// === impl Reaches ===
+// === impl ServerGrants ===
 
 impl<'p> ServerGrants<'p> {
     fn new(towards: &ServerView<'p, '_>) -> Self {

@@ -63,7 +63,7 @@ pub struct RecordingMetadata {
     pub audit_id: String,
 }
 
-// === impl About ===
+// === impl RecordingMetadata ===
 
 impl RecordingMetadata {
     /// The first line of a recording that begins at `began`, without its end.

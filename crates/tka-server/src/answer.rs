@@ -229,7 +229,7 @@ impl IntoResponse for Failure {
     }
 }
 
-// === impl Why ===
+// === impl RefusalCause ===
 
 impl From<&Failure> for RefusalCause {
     fn from(failure: &Failure) -> Self {

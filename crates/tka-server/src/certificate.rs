@@ -211,7 +211,7 @@ fn tls(chain: &[CertificateDer<'static>], key: PrivateKeyDer<'static>) -> Result
     Ok(Arc::new(config))
 }
 
-// === impl Standing ===
+// === impl CertificateState ===
 
 impl CertificateState {
     /// Whether clients accept it at `now`, and what is wrong all the same.

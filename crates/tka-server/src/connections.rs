@@ -31,7 +31,7 @@ pub(crate) struct ConnectionPermit {
     limit: WriteTimeoutLimit,
 }
 
-// === impl Limited ===
+// === impl ConnectionLimit ===
 
 impl ConnectionLimit {
     pub(crate) fn new(limit: NonZeroU32, unread: Duration, idle: Duration) -> Self {
@@ -53,7 +53,7 @@ impl ConnectionLimit {
     }
 }
 
-// === impl Place ===
+// === impl ConnectionPermit ===
 
 impl ConnectionPermit {
     /// This connection carries a stream for as long as what is returned lives. Its client may be slow or silent, and must not leave an answer unread

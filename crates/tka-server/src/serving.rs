@@ -166,7 +166,7 @@ async fn changed(said: &mut watch::Receiver<Option<Status>>) {
     }
 }
 
-// === impl Plan ===
+// === impl NextAttempt ===
 
 impl NextAttempt {
     /// Another thing wanted is begun at once. A node that is not on the tailnet wants nothing new, and what there is stays.

@@ -37,7 +37,7 @@ struct Limit {
 #[derive(Debug)]
 pub(crate) struct StreamGuard(WriteTimeoutLimit);
 
-// === impl UnreadLimit ===
+// === impl WriteTimeoutLimit ===
 
 impl WriteTimeoutLimit {
     pub(crate) fn new(limit: Duration) -> Self {
@@ -73,7 +73,7 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-// === impl Carried ===
+// === impl StreamGuard ===
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {

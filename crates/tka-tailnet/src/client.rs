@@ -173,7 +173,7 @@ impl LocalApi {
     }
 }
 
-// === impl Question ===
+// === impl LocalApiCall ===
 
 impl LocalApiCall<'_> {
     /// tailscaled wants the right `Host` and neither `Origin` nor `Referer` (`localapi.Handler.ServeHTTP`), no more.

@@ -139,7 +139,7 @@ fn find(client: &Client, session: &str, is_meant: fn(ApprovalState) -> bool) -> 
     })
 }
 
-// === impl Decide ===
+// === impl VoteArguments ===
 
 impl VoteArguments {
     fn run(&self, ctx: &CommandContext, client: &Client, decision: Decision) -> Result<(), Error> {

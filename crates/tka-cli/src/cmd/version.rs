@@ -58,7 +58,7 @@ fn protocol() -> &'static str {
     tka_api::http::PREFIX.rsplit('/').next().unwrap_or_default()
 }
 
-// === impl About ===
+// === impl ClientVersion ===
 
 impl Report for ClientVersion {
     fn human(&self, _: &RenderOptions<'_>) -> String {

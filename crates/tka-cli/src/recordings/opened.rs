@@ -45,7 +45,7 @@ pub(crate) fn opened(
     Ok(Box::new(UnsealingReader::new(download.reader, files.get()?.clone())))
 }
 
-// === impl Opened ===
+// === impl UnsealingReader ===
 
 impl<R: Read> UnsealingReader<R> {
     fn new(sealed: R, identities: Identities) -> Self {

@@ -71,7 +71,7 @@ pub(crate) struct Playback {
     steps: u32,
 }
 
-// === impl Plan ===
+// === impl Playback ===
 
 impl Playback {
     /// Playing begins at `now`, at `from` of the recording's time.

@@ -77,7 +77,7 @@ fn read(id: &str, content: Content, wishes: &Receiver<()>, tell: &impl Fn(Reader
     }
 }
 
-// === impl Teller ===
+// === impl EndNotifier ===
 
 impl<F: Fn(ReaderEvent)> EndNotifier<F> {
     fn ends(mut self, over: Option<ReaderEvent>) {

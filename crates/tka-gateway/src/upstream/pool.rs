@@ -75,7 +75,7 @@ pub(super) enum SendError {
     Failed(hyper::Error),
 }
 
-// === impl Taken ===
+// === impl StreamCount ===
 
 impl Drop for StreamCount {
     fn drop(&mut self) {
@@ -174,7 +174,7 @@ impl Shared {
     }
 }
 
-// === impl Seat ===
+// === impl StreamPermit ===
 
 impl StreamPermit {
     /// Sends a request. The place is kept until the answer's body is dropped.

@@ -94,7 +94,7 @@ impl Leadership {
     }
 }
 
-// === impl Held ===
+// === impl LeaseState ===
 
 impl LeaseState {
     fn is(self, now: Instant) -> bool {

@@ -79,7 +79,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-// === impl Opened ===
+// === impl RecordingFile ===
 
 impl RecordingFile {
     fn new(file: File, form: Form, is_open: bool) -> io::Result<Self> {

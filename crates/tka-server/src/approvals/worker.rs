@@ -39,7 +39,7 @@ pub(crate) struct Worker {
     pub(crate) leadership: Leadership,
 }
 
-// === impl RecentlyOver ===
+// === impl RecentRequests ===
 
 impl RecentRequests {
     pub(crate) fn remember(&self, waiting: &WaitingSignIn, now: Timestamp) {

@@ -242,7 +242,7 @@ impl Queue {
     }
 }
 
-// === impl Room ===
+// === impl QueueSlot ===
 
 impl QueueSlot {
     /// Leaves `line` to be written. If that fails it goes to the log.

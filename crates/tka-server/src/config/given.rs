@@ -18,7 +18,7 @@ pub(super) struct ParsedSettings {
     problems: Vec<Problem>,
 }
 
-// === impl Given ===
+// === impl ParsedSettings ===
 
 impl ParsedSettings {
     /// Takes a file's settings.

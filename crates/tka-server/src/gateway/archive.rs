@@ -18,7 +18,7 @@ pub struct RecordingArchive {
     unread: Duration,
 }
 
-// === impl Library ===
+// === impl RecordingArchive ===
 
 impl RecordingArchive {
     /// Where the recordings of `settings` are read; none where they say no place.

@@ -70,7 +70,7 @@ impl Elevations {
     }
 }
 
-// === impl Last ===
+// === impl LastElevation ===
 
 impl LastElevation {
     /// Whether requests at `now` are told that it is over, or may be later on.

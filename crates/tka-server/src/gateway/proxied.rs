@@ -42,7 +42,7 @@ pub(super) struct ProxiedRequest<K> {
     pub(super) kept: K,
 }
 
-// === impl Carried ===
+// === impl ProxiedRequest ===
 
 impl<K: Send + 'static> ProxiedRequest<K> {
     /// The API server answered a request to upgrade.

@@ -272,7 +272,7 @@ fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
     Flow::Open
 }
 
-// === impl Entry ===
+// === impl GatewaySession ===
 
 impl std::fmt::Debug for GatewaySession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -218,7 +218,7 @@ impl Class {
     }
 }
 
-// === impl UnderWay ===
+// === impl InFlightRequest ===
 
 impl InFlightRequest {
     /// Counts it as over, with the status of its answer if there was one, and its bytes from the caller and to the caller.

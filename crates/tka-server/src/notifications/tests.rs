@@ -35,7 +35,7 @@ struct ReceivedRequest {
     body: String,
 }
 
-// === impl Came ===
+// === impl ReceivedRequest ===
 
 impl ReceivedRequest {
     fn header(&self, name: &str) -> String {
@@ -170,7 +170,7 @@ fn told(url: &str, more: &[(&str, Value)]) -> WebhookFixture {
     }
 }
 
-// === impl Told ===
+// === impl WebhookFixture ===
 
 impl WebhookFixture {
     async fn until(&self, what: &str, is: impl Fn(&WebhookMetrics) -> bool) {

@@ -22,7 +22,7 @@ pub(super) struct WebhookState {
     last_dead: Option<Instant>,
 }
 
-// === impl Standing ===
+// === impl WebhookState ===
 
 impl WebhookState {
     /// A try failed, because of `why`. Answers whether the one before did not.

@@ -76,7 +76,7 @@ impl Contact {
     }
 }
 
-// === impl Known ===
+// === impl ControlState ===
 
 impl Default for ControlState {
     fn default() -> Self {

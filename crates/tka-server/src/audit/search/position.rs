@@ -11,7 +11,7 @@ pub struct LogPosition {
     pub(super) offset: u64,
 }
 
-// === impl Place ===
+// === impl LogPosition ===
 
 impl LogPosition {
     /// The place that `text` says, as [`Display`](fmt::Display) writes one.

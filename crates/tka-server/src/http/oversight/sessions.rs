@@ -159,7 +159,7 @@ fn why(username: &str, reason: Option<&Reason>) -> String {
     }
 }
 
-// === impl Wanted ===
+// === impl SessionParameters ===
 
 impl SessionParameters {
     fn means(&self, session: &Session) -> bool {

@@ -50,7 +50,7 @@ pub(super) enum QuestionError {
     Limit,
 }
 
-// === impl Wanted ===
+// === impl AuditParameters ===
 
 impl AuditParameters {
     /// The same, understood.
