@@ -39,6 +39,8 @@ pub struct NewRequest<'a> {
     pub record: RecordRequest<'a>,
     /// Whether an Event tells of it.
     pub is_told: bool,
+    /// The request that its caller waits for already. Another is not joined, and none begins.
+    pub joins: Option<&'a str>,
 }
 
 /// What asking came to.
@@ -55,12 +57,16 @@ pub enum RequestOutcome {
         /// Whether it does since this moment.
         is_new: bool,
     },
+    /// The request that its caller waits for is over or was withdrawn.
+    Gone,
 }
 
 // === impl Sessions ===
 
 impl Sessions {
     /// Has a sign-in wait for approval, by a request of that `id`, or joins the one that waits for just the same. A session that goes on stays as it is.
+    ///
+    /// Where its caller waits already, it says what has come of that, and asks for nothing.
     pub async fn request_approval(&self, ask: &NewRequest<'_>, id: &str) -> Result<RequestOutcome, Error> {
         // None need decide about what cannot be had.
         self.check_rule(&ask.session.rule.role, &ask.session.rule.scope).await?;
@@ -89,6 +95,11 @@ impl Sessions {
     ) -> Result<Option<RequestOutcome>, Error> {
         let now = (self.clock)();
         let before = existing.as_ref().and_then(WaitingSignIn::of);
+        if let Some(id) = ask.joins {
+            let joined = before.filter(|before| before.request.id == id && before.request.digest == *ask.digest);
+            let stored = existing.as_ref().and_then(|signin| SessionFilter::Live.stored(signin));
+            return self.joined(joined, stored).await;
+        }
         if let Some(before) = before.clone().filter(|before| before.request.digest == *ask.digest) {
             match before.request.state(now) {
                 RequestState::Waiting | RequestState::Approved => {
@@ -97,8 +108,7 @@ impl Sessions {
                 RequestState::Denied if !before.request.told => return self.tell_denied(before).await,
                 RequestState::Granted if !before.request.told => {
                     if let Some(stored) = existing.as_ref().and_then(|signin| SessionFilter::Live.stored(signin)) {
-                        let told = self.write_request(&before, &before.request.told()).await?;
-                        return Ok(told.map(|_| RequestOutcome::Granted(Box::new(stored))));
+                        return self.tell_granted(&before, stored).await;
                     }
                 }
                 RequestState::Denied | RequestState::Granted | RequestState::Expired => {}
@@ -130,9 +140,44 @@ impl Sessions {
         Ok(self.waiting_outcome(written, ask.is_told))
     }
 
+    /// What has come of the request that its caller waits for, told before or not: an answer may have been lost.
+    async fn joined(
+        &self,
+        joined: Option<WaitingSignIn>,
+        stored: Option<StoredSession>,
+    ) -> Result<Option<RequestOutcome>, Error> {
+        let Some(joined) = joined else {
+            return Ok(Some(RequestOutcome::Gone));
+        };
+        match (joined.request.state((self.clock)()), stored) {
+            (RequestState::Waiting | RequestState::Approved, _) => Ok(Some(RequestOutcome::waits(joined, false))),
+            (RequestState::Denied, _) => self.tell_denied(joined).await,
+            (RequestState::Granted, Some(stored)) => self.tell_granted(&joined, stored).await,
+            (RequestState::Granted | RequestState::Expired, _) => Ok(Some(RequestOutcome::Gone)),
+        }
+    }
+
+    async fn tell_granted(
+        &self,
+        granted: &WaitingSignIn,
+        stored: StoredSession,
+    ) -> Result<Option<RequestOutcome>, Error> {
+        let told = self.write_told(granted).await?;
+        Ok(told.then(|| RequestOutcome::Granted(Box::new(stored))))
+    }
+
+    /// Writes down that its caller was told. False if it is not any more what it was.
+    async fn write_told(&self, waiting: &WaitingSignIn) -> Result<bool, Error> {
+        if waiting.request.told {
+            return Ok(true);
+        }
+        let written = self.write_request(waiting, &waiting.request.told()).await?;
+        Ok(written.is_some())
+    }
+
     async fn tell_denied(&self, denied: WaitingSignIn) -> Result<Option<RequestOutcome>, Error> {
-        let told = self.write_request(&denied, &denied.request.told()).await?;
-        Ok(told.map(|_| RequestOutcome::Denied(Box::new(denied))))
+        let told = self.write_told(&denied).await?;
+        Ok(told.then(|| RequestOutcome::Denied(Box::new(denied))))
     }
 
     /// Begins to wait where there is neither a session nor another request.

@@ -104,7 +104,9 @@ impl<'a> SignInRequest<'a> {
     }
 
     /// Has it wait for others, or joins what waits for just the same. Returns the authorization that this rests on.
-    pub async fn ask(mut self) -> Result<(Authorization, RequestOutcome), Failure> {
+    ///
+    /// Where the caller waits for the request `joins` already, it says what has come of that.
+    pub async fn ask(mut self, joins: Option<&str>) -> Result<(Authorization, RequestOutcome), Failure> {
         self.reauthorize_if_stale().await?;
         let question = self.decided.ask.as_ref().ok_or_else(changed_meanwhile)?;
         let (app, context, session) = (self.app, self.context, &self.decided.sign_in.session);
@@ -118,7 +120,8 @@ impl<'a> SignInRequest<'a> {
             digest: &question.digest,
             approval: &question.approval,
             record: &record,
-            is_told: app.rates.may_tell(&session.caller),
+            is_told: joins.is_none() && app.rates.may_tell(&session.caller),
+            joins,
         };
         let id = Uuid::new_v4().to_string();
         let asked = app.sessions.request_approval(&ask, &id).await?;

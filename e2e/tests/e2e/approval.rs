@@ -194,7 +194,8 @@ fn none_decides_about_their_own_and_others_are_told_nothing(world: &World) -> Ou
     ])?;
     let [alice, bob, carol, ci] = ["ALICE", "BOB", "CAROL", "CI"].map(|node| site.caller(node));
     let (alice, bob, carol, ci) = (alice?, bob?, carol?, ci?);
-    let session = name(&asks(&bob, "mine")?)?;
+    let asked = asks(&bob, "mine")?;
+    let session = name(&asked)?;
     for decision in ["approve", "deny"] {
         decides(&bob, decision, &session)?.expect(403)?.refusal()?;
         decides(&carol, decision, &session)?.expect(404)?.refusal()?;
@@ -219,7 +220,17 @@ fn none_decides_about_their_own_and_others_are_told_nothing(world: &World) -> Ou
         .send("DELETE", &format!("/approvals/{session}"), &[])?
         .expect(404)?
         .refusal()?;
+    let joins = |request: &Value| {
+        let path = format!("/login?request={}", request.as_str().unwrap_or_default());
+        let body = json!({"rule": "oncall", "reason": "mine"});
+        send(&bob, "POST", &path, &[], &body)
+    };
+    let joined = joins(&asked["approval"]["request"])?.expect(202)?.json()?;
+    assert_eq!(joined["approval"], asked["approval"], "{joined}");
+    joins(&json!("another"))?.expect(403)?.refusal()?;
     send(&bob, "DELETE", &format!("/approvals/{session}"), &[], &json!({}))?.expect(200)?;
+    // One who waits for it hears that, and asks for nothing new.
+    joins(&asked["approval"]["request"])?.expect(403)?.refusal()?;
     site.wait_empty()
 }
 
@@ -522,7 +533,7 @@ fn tka_asks_waits_and_decides(world: &World) -> Outcome {
     let pid = Pid::from_raw(i32::try_from(waits.id())?).ok_or("no process")?;
     kill_process(pid, Signal::INT)?;
     waits.wait()?;
-    assert!(nothing()?, "it waits still");
+    wait::until_true("it waits no more", nothing)?;
     let ended = records
         .all()?
         .into_iter()

@@ -161,6 +161,21 @@ impl Client {
 
     /// Signs in. If the response has no kubeconfig, the session may not be provisioned yet.
     pub(crate) fn sign_in(&self, request: &LoginRequest, form: AuthMethod) -> Result<SignInResponse, ClientError> {
+        self.sign_in_with(request, form.sign_in_query())
+    }
+
+    /// Signs in by the request for approval that is waited for. Where that was withdrawn or is over, the server refuses it, and begins no other.
+    pub(crate) fn sign_in_by(
+        &self,
+        request: &LoginRequest,
+        form: AuthMethod,
+        approval: &str,
+    ) -> Result<SignInResponse, ClientError> {
+        let query = format!("{}&request={}", form.sign_in_query(), lists::escaped(approval));
+        self.sign_in_with(request, &query)
+    }
+
+    fn sign_in_with(&self, request: &LoginRequest, query: &str) -> Result<SignInResponse, ClientError> {
         let operation = if request.elevate {
             Operation::Elevate
         } else {
@@ -168,7 +183,7 @@ impl Client {
         };
         // The original's CLI sends no body. This one sends none if all options have their defaults.
         let body = (*request != LoginRequest::default()).then(|| serde_json::json!(request));
-        let response = self.request_with(operation, form.sign_in_query(), body.as_ref())?;
+        let response = self.request_with(operation, query, body.as_ref())?;
         if !matches!(response.status, 200 | 202) {
             return Err(self.refusal(operation, &response));
         }

@@ -54,7 +54,8 @@ pub(crate) fn wait(
     })
 }
 
-/// Asks until the answer is none that the request of that `id` waits, or until that is given up. Where it was withdrawn elsewhere, what is asked in its place is withdrawn, too.
+/// Asks until the answer is none that the request of that `id` waits, or until that is given up. An earlier server begins another request where this one was
+/// withdrawn. That one is withdrawn, too.
 fn answered(
     client: &Client,
     request: &LoginRequest,
@@ -64,7 +65,7 @@ fn answered(
 ) -> Result<SignInResponse, Error> {
     loop {
         let client = client.with_fresh_deadline(LIMIT);
-        let signed_in = client.sign_in(request, form)?;
+        let signed_in = client.sign_in_by(request, form, id)?;
         let Some(status) = &signed_in.login.approval else {
             return Ok(signed_in);
         };

@@ -39,6 +39,8 @@ pub(super) struct LoginQuery {
     #[serde(default)]
     #[param(inline)]
     via: Option<RequestedAccess>,
+    /// The request for approval that the caller waits for, as an answer named it. Where that was withdrawn or is over, this says so, and asks for no other.
+    request: Option<String>,
 }
 
 /// What is wanted of a session that is signed in to.
@@ -84,8 +86,8 @@ pub(super) async fn sign_in(
 ) -> Result<Response, Failure> {
     context.begins();
     let wait = prefer_wait(&headers);
-    let way = way.map(|Query(way)| way.via).map_err(|error| no_such_way(&error));
-    let via = way.as_ref().ok().copied().flatten();
+    let way = way.map(|Query(way)| way).map_err(|error| no_such_way(&error));
+    let via = way.as_ref().ok().and_then(|way| way.via);
     let is_chosen = |body: &Body<LoginRequest>| body.0.rule.is_some() || body.0.role.is_some();
     let is_chosen = body.as_ref().is_ok_and(is_chosen);
     let start = {
@@ -95,7 +97,7 @@ pub(super) async fn sign_in(
             let started = start(&app, &context, authorization, body, wait.is_some(), way, &mut role);
             let result = Box::pin(started).await;
             // What only asks others has signed in nothing yet. Giving the access counts that.
-            if !matches!(result, Ok((_, Started::RequestOutcome(..)))) {
+            if !matches!(result, Ok((_, Started::Requested(..)))) {
                 let failed = result.as_ref().err().map(|failure| failure.status);
                 app.metrics.signed_in(role.as_deref(), failed);
             }
@@ -105,7 +107,7 @@ pub(super) async fn sign_in(
     let (mut authorization, started) = app.work.run_to_completion(start).await?;
     let (stored, credential) = match started {
         Started::SignedIn(signed_in) => (signed_in.stored.clone(), signed_in.credential.clone()),
-        Started::RequestOutcome(session, asked) => {
+        Started::Requested(session, asked) => {
             match granted(&app, &session, asked, wait, tells_at_once(&headers)).await? {
                 Ok(stored) => (stored, None),
                 Err(waiting) => return Ok(waits(&app, &session, &waiting)),
@@ -123,7 +125,7 @@ pub(super) async fn sign_in(
 enum Started {
     SignedIn(Arc<SignedIn>),
     /// Others are asked to approve this session.
-    RequestOutcome(Box<Session>, RequestOutcome),
+    Requested(Box<Session>, RequestOutcome),
 }
 
 async fn start(
@@ -132,10 +134,11 @@ async fn start(
     authorization: Result<Authorization, Failure>,
     body: Result<Body<LoginRequest>, Failure>,
     credential: bool,
-    way: Result<Option<RequestedAccess>, Failure>,
+    query: Result<LoginQuery, Failure>,
     role: &mut Option<String>,
 ) -> Result<(Authorization, Started), Failure> {
-    let (authorization, request, via) = (authorization?, read(body?.0)?, way?);
+    let (authorization, request, query) = (authorization?, read(body?.0)?, query?);
+    let LoginQuery { via, request: joins } = query;
     if request.is_elevation() && via == Some(RequestedAccess::Direct) {
         return Err(elevation_is_not_direct());
     }
@@ -143,8 +146,8 @@ async fn start(
     let sign_in = SignInRequest::new(app, context, authorization, request, options, role)?;
     if sign_in.needs_approval() {
         let session = Box::new(sign_in.session().clone());
-        let (authorization, asked) = Box::pin(sign_in.ask()).await?;
-        return Ok((authorization, Started::RequestOutcome(session, asked)));
+        let (authorization, asked) = Box::pin(sign_in.ask(joins.as_deref())).await?;
+        return Ok((authorization, Started::Requested(session, asked)));
     }
     let (authorization, signed_in) = sign_in.run().await?;
     Ok((authorization, Started::SignedIn(signed_in)))
@@ -161,6 +164,7 @@ async fn granted(
     let waiting = match asked {
         RequestOutcome::Granted(stored) => return Ok(Ok(*stored)),
         RequestOutcome::Denied(denied) => return Err(approvals::denied(&denied)),
+        RequestOutcome::Gone => return Err(approvals::unanswered()),
         // A person who waits wants to know it.
         RequestOutcome::Waits { waiting, is_new: true } if tells_at_once => return Ok(Err(waiting)),
         RequestOutcome::Waits { waiting, .. } => waiting,
