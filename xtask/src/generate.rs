@@ -8,7 +8,7 @@ use std::{
 
 use clap::Args;
 
-use crate::{Outcome, version};
+use crate::{Outcome, troubleshooting, version};
 
 /// Arguments of `crd` and `docs`.
 #[derive(Debug, Args)]
@@ -41,6 +41,8 @@ enum Source {
     },
     /// The testbed's helm, with these arguments at the root of the checkout.
     Helm(&'static [&'static str]),
+    /// Which words of errors lead to which section of the troubleshooting.
+    Troubleshooting,
 }
 
 const CRD: &[Generated] = &[Generated {
@@ -55,6 +57,11 @@ const CRD: &[Generated] = &[Generated {
 }];
 
 const DOCS: &[Generated] = &[
+    Generated {
+        file: "crates/tka-cli/src/terminal/sections.tsv",
+        source: Source::Troubleshooting,
+        command: "docs",
+    },
     Generated {
         file: "charts/tka/files/chart-variables.json",
         source: Source::Example {
@@ -170,6 +177,9 @@ enum Error {
     /// helm is not there and could not be built.
     #[error("helm renders the plain manifests, and there is none")]
     Helm(#[from] testbed::Error),
+    /// The troubleshooting or the code that it is about cannot be read.
+    #[error(transparent)]
+    Troubleshooting(#[from] troubleshooting::Error),
     /// A program or a file could not be worked with.
     #[error("{what}")]
     Io { what: String, source: io::Error },
@@ -221,28 +231,37 @@ impl Generated {
     }
 
     fn generate(&self) -> Result<Vec<u8>, Error> {
-        let mut command = self.source.command()?;
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|source| Error::Io {
-                what: format!("cannot run {}", command.get_program().display()),
-                source,
-            })?;
-        if output.status.success() {
-            Ok(output.stdout)
-        } else {
-            Err(Error::Generator(output.status))
+        match self.source.command()? {
+            Some(command) => printed_by(command),
+            None => Ok(troubleshooting::table(&crate::root())?.into_bytes()),
         }
+    }
+}
+
+/// What `command` prints.
+fn printed_by(mut command: Command) -> Result<Vec<u8>, Error> {
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|source| Error::Io {
+            what: format!("cannot run {}", command.get_program().display()),
+            source,
+        })?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(Error::Generator(output.status))
     }
 }
 
 // === impl Source ===
 
 impl Source {
-    fn command(&self) -> Result<Command, Error> {
+    /// The program that prints it; none where this one finds it itself.
+    fn command(&self) -> Result<Option<Command>, Error> {
         match self {
+            Self::Troubleshooting => Ok(None),
             Self::Example {
                 package,
                 example,
@@ -255,13 +274,13 @@ impl Source {
                     cargo.args(["--features", &features.join(",")]);
                 }
                 cargo.arg("--").args(*args);
-                Ok(cargo)
+                Ok(Some(cargo))
             }
             Self::Helm(arguments) => {
                 let mut helm = Command::new(testbed::program("helm")?);
                 // A developer's plug-ins and settings have no part in it.
                 helm.args(*arguments).current_dir(crate::root()).env_clear();
-                Ok(helm)
+                Ok(Some(helm))
             }
         }
     }

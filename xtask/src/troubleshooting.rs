@@ -1,11 +1,14 @@
 //! Every error that people see has its section in the troubleshooting, which quotes the error's own words: the words are what people search for.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
 };
 
 use syn::{Attribute, Expr, Item, Lit, Meta};
+
+use crate::book::anchor;
 
 /// Why the troubleshooting is not current.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +76,8 @@ const ENUMS: [(&str, &str, &str); 25] = [
     ("target", "crates/tka-gateway/src/target.rs", "TargetError"),
     ("header", "crates/tka-gateway/src/headers.rs", "HeaderError"),
 ];
+/// How long what is always the same of a message must be to lead to a section: `cannot write` is in too many.
+const SHORTEST: usize = 13;
 /// What the chart refuses, and what the page calls all of it.
 const CHART: (&str, &str) = ("chart/refused", "charts/tka/templates/_refusals.tpl");
 
@@ -96,6 +101,68 @@ pub(crate) fn check(root: &Path) -> Result<(), Error> {
     let (key, template) = CHART;
     known.extend(refusals(&read(&root.join(template))?, key));
     compare(&page, &known)
+}
+
+/// What the page quotes, the longest first: a line each, with the anchor of its section and the parts of it that are always the same, with tabs between.
+pub(crate) fn table(root: &Path) -> Result<String, Error> {
+    Ok(rows(&read(&root.join(PAGE))?))
+}
+
+fn rows(page: &str) -> String {
+    // What two sections quote leads to neither.
+    let mut anchors = BTreeMap::<Vec<String>, BTreeSet<String>>::new();
+    for part in page.split("\n### ").skip(1).filter(|part| !is_of_chart(part)) {
+        let (heading, below) = part.split_once('\n').unwrap_or((part, ""));
+        for line in quoted(below) {
+            anchors.entry(constant_parts(line)).or_default().insert(anchor(heading));
+        }
+    }
+    let length = |parts: &[String]| parts.iter().map(String::len).sum::<usize>();
+    let mut rows: Vec<_> = anchors
+        .into_iter()
+        .filter(|(parts, anchors)| length(parts) >= SHORTEST && anchors.len() == 1)
+        .collect();
+    // Those of the same length stay in their order.
+    rows.sort_by_key(|(parts, _)| std::cmp::Reverse(length(parts)));
+    let row = |(parts, anchors): (Vec<String>, BTreeSet<String>)| {
+        let fields: Vec<_> = anchors.into_iter().chain(parts).collect();
+        fields.join("\t") + "\n"
+    };
+    rows.into_iter().map(row).collect()
+}
+
+/// Whether a section is about what helm says, and no program of ours.
+fn is_of_chart(part: &str) -> bool {
+    section(part).is_some_and(|(keys, _)| keys == [CHART.0])
+}
+
+/// The lines of the blocks of text below a heading.
+fn quoted(below: &str) -> impl Iterator<Item = &str> {
+    let blocks = below.split("```text\n").skip(1);
+    blocks.flat_map(|block| block.split("```").next().unwrap_or_default().lines())
+}
+
+/// What of a quoted message is always the same. What differs stands in capitals, or is an example: a number, an address.
+fn constant_parts(line: &str) -> Vec<String> {
+    let mut parts = vec![Vec::new()];
+    for word in line.split_whitespace() {
+        if differs(word) {
+            parts.push(Vec::new());
+        } else if let Some(part) = parts.last_mut() {
+            part.push(word);
+        }
+    }
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.map(|part| part.join(" ")).collect()
+}
+
+fn differs(word: &str) -> bool {
+    let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+    let is_capital = !bare.is_empty() && bare.chars().all(|c| c.is_ascii_uppercase() || matches!(c, '_' | ':'));
+    is_capital
+        || word.contains("://")
+        || word.contains("example.ts.net")
+        || bare.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn read(path: &Path) -> Result<String, Error> {
@@ -266,6 +333,19 @@ mod tests {
             .map(|known| known.words.unwrap())
             .collect();
         assert_eq!(words, ["roles are empty", "needs tags"]);
+    }
+
+    #[test]
+    fn quoted_messages_lead_to_their_sections_the_longest_first() {
+        let block = |text: &str| format!("```text\n{text}\n```\n");
+        let page = [
+            "# T\n\n### Not `there` …\n\n",
+            &block("no server at https://a.example.ts.net within 30 s\nthe name NAME: not found"),
+            "\n### Again\n\n",
+            &block("the name NAME: not found\ncannot write PATH\nyou may not: ROLE is more than the rule gives"),
+        ];
+        let expected = "again\tyou may not:\tis more than the rule gives\nnot-there-\tno server at\twithin\ts\n";
+        assert_eq!(rows(&page.concat()), expected);
     }
 
     #[test]

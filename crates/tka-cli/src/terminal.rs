@@ -4,6 +4,7 @@
 pub(crate) mod cbreak;
 pub(crate) mod messages;
 pub(crate) mod output;
+pub(crate) mod sections;
 pub(crate) mod table;
 pub(crate) mod theme;
 pub(crate) mod time_format;

@@ -73,7 +73,8 @@ pub(super) fn anchors(text: &str) -> Vec<String> {
     anchors
 }
 
-fn anchor(heading: &str) -> String {
+/// What a link to the heading has behind `#`, on GitHub and on the site.
+pub(crate) fn anchor(heading: &str) -> String {
     let kept = heading.trim().chars().filter_map(|c| match c {
         c if c.is_alphanumeric() || c == '_' || c == '-' => Some(c.to_lowercase().to_string()),
         c if c.is_whitespace() => Some("-".to_owned()),

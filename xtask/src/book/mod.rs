@@ -15,6 +15,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use clap::Args;
 
+pub(crate) use self::markdown::anchor;
 use self::{links::Known, pages::Pages, problem::Problem};
 use crate::{Outcome, image::git, root};
 

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use tka_api::http::LoginResponse;
 
 use crate::terminal::output::{self, RenderOptions};
+use crate::terminal::sections;
 use crate::terminal::theme::{Palette, paint};
 use crate::terminal::time_format;
 use crate::terminal::wrap::wrapped;
@@ -68,14 +69,20 @@ fn with_sign(style: Style, sign: &str, text: &str, width: Option<u16>) -> String
     format!("{} {}\n", paint(style, sign), hanging(text, &indent, width))
 }
 
-/// An error: what happened, why, and what to do. A cause that repeats the error is left out.
+/// An error: what happened, why, and what to do. A cause that repeats the error is left out. On a terminal it ends with where to read more.
 pub(crate) fn problem(what: &str, why: Vec<String>, advice: Vec<String>, options: &RenderOptions<'_>) -> String {
     let what = clean(what);
-    let why = why.into_iter().map(|line| ("why", clean(&line)));
-    let why = why.filter(|(_, line)| !what.contains(line));
-    let advice = advice.into_iter().map(|line| ("do", line));
+    let why: Vec<_> = why
+        .iter()
+        .map(|line| clean(line))
+        .filter(|line| !what.contains(line))
+        .collect();
+    let said: Vec<_> = why.iter().chain([&what]).map(String::as_str).collect();
+    let more = options.width.and_then(|_| sections::address(&said));
     let head = with_sign(options.palette.error, options.palette.signs.error, &what, options.width);
-    head + &fields(why.chain(advice).collect(), options)
+    let lines = why.into_iter().map(|line| ("why", line));
+    let lines = lines.chain(advice.into_iter().map(|line| ("do", line)));
+    head + &fields(lines.chain(more.map(|address| ("see", address))).collect(), options)
 }
 
 pub(crate) fn access(login: &LoginResponse, clock: &Clock) -> Fields {
