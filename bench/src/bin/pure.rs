@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use http::{HeaderMap, HeaderValue, Method, Uri};
 use jiff::Timestamp;
 use tka_api::Token;
-use tka_core::{ApplicableRules, Caller, Choice, Device, Identity, Limits, Request, Session};
+use tka_core::{ApplicableRules, Caller, Device, Identity, Limits, Request, RuleSelector, Session};
 use tka_gateway::{RequestInfo, Target, headers};
 
 /// How often each is done.
@@ -61,7 +61,7 @@ fn run(what: Option<&str>) -> Result<(), Failure> {
 /// The rules of a caller are read, and one is chosen.
 fn rules() -> Result<(), Failure> {
     let rules = ApplicableRules::parse(black_box(RULES))?;
-    black_box(rules.choose(&Choice::default())?);
+    black_box(rules.choose(&RuleSelector::default())?);
     Ok(())
 }
 
@@ -72,7 +72,7 @@ fn session() -> Result<(), Failure> {
         device: Device::new("n1", "laptop"),
     };
     let rules = ApplicableRules::parse(black_box([RULES[0]]))?;
-    let rule = rules.choose(&Choice::default())?;
+    let rule = rules.choose(&RuleSelector::default())?;
     let session = Session::new(caller, rule, &Request::default(), Limits::none(), Timestamp::UNIX_EPOCH)?;
     black_box(session.name());
     Ok(())

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::rule::{Recording, Rule, RuleError, RuleKey, SignInMode};
-use crate::{Approval, Choice, Refusal, shorten};
+use crate::{Approval, Refusal, RuleSelector, shorten};
 
 /// All rules that reach a caller. The order in which the policy lists them decides nothing.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -38,7 +38,7 @@ impl ApplicableRules {
     ///
     /// Two different rules that share the highest priority are refused. Picking one would be a guess, and a wrong guess either widens access or
     /// denies it. A caller who names one has not left it to us.
-    pub fn choose(&self, choice: &Choice) -> Result<&Rule, Refusal> {
+    pub fn choose(&self, choice: &RuleSelector) -> Result<&Rule, Refusal> {
         if self.rules.is_empty() {
             return Err(Refusal::NoRule);
         }
@@ -50,7 +50,7 @@ impl ApplicableRules {
     }
 
     /// The rules of the highest priority among those that `choice` means.
-    fn meant(&self, choice: &Choice) -> Vec<&Rule> {
+    fn meant(&self, choice: &RuleSelector) -> Vec<&Rule> {
         let mut meant = self.rules.iter().filter(|rule| choice.means(rule)).peekable();
         let highest = meant.peek().map(|rule| rule.priority);
         meant.take_while(|rule| Some(rule.priority) == highest).collect()
@@ -83,17 +83,17 @@ impl ApplicableRules {
     }
 
     /// What a caller says to get just this rule; none if nothing does that a caller can say.
-    fn choice_of(&self, wanted: &Rule) -> Option<Choice> {
+    fn choice_of(&self, wanted: &Rule) -> Option<RuleSelector> {
         let role = Some(wanted.role.clone());
-        let by_role = Choice {
+        let by_role = RuleSelector {
             name: None,
             role: role.clone(),
         };
-        let by_name = wanted.name.clone().map(|name| Choice {
+        let by_name = wanted.name.clone().map(|name| RuleSelector {
             name: Some(name),
             role: None,
         });
-        let by_both = wanted.name.clone().map(|name| Choice { name: Some(name), role });
+        let by_both = wanted.name.clone().map(|name| RuleSelector { name: Some(name), role });
         let choices = by_name.into_iter().chain([by_role]).chain(by_both);
         choices.into_iter().find(|choice| self.meant(choice) == [wanted])
     }
@@ -162,7 +162,7 @@ impl ApplicableRules {
     /// by name. Where there is nothing else, all rules stay. Rules of the same key are all in or all out, so that the strictest of them still
     /// decides.
     #[must_use]
-    pub fn without_approval_rules(self) -> Self {
+    pub fn prefer_self_service_rules(self) -> Self {
         let is_ordinary = |rule: &Rule| {
             let key = rule.key();
             self.approval(&key).is_none() && !self.break_glass(&key)
@@ -227,11 +227,11 @@ mod tests {
     fn ordinary_rules_need_no_others() {
         let oncall = r#"{"role": "edit", "period": "1h", "priority": 9, "approval": {"count": 1}}"#.to_owned();
         let both = applicable(&[rule("view", "1h", 1), oncall.clone()]);
-        let ordinary = both.clone().without_approval_rules();
-        assert_eq!(ordinary.choose(&Choice::default()).unwrap().role.as_str(), "view");
-        assert_eq!(both.choose(&Choice::default()).unwrap().role.as_str(), "edit");
+        let ordinary = both.clone().prefer_self_service_rules();
+        assert_eq!(ordinary.choose(&RuleSelector::default()).unwrap().role.as_str(), "view");
+        assert_eq!(both.choose(&RuleSelector::default()).unwrap().role.as_str(), "edit");
         let alone = applicable(&[oncall]);
-        assert_eq!(alone.clone().without_approval_rules(), alone);
+        assert_eq!(alone.clone().prefer_self_service_rules(), alone);
         // The same rule twice needs others where one of the two does.
         let twice = applicable(&[
             rule("view", "1h", 1),
@@ -239,7 +239,7 @@ mod tests {
             r#"{"role": "edit", "period": "2h", "approval": {"count": 1}}"#.to_owned(),
         ]);
         let roles: Vec<_> = twice
-            .without_approval_rules()
+            .prefer_self_service_rules()
             .keys()
             .map(|key| key.role.to_string())
             .collect();
@@ -269,13 +269,13 @@ mod tests {
             glass.clone(),
         ]);
         let roles: Vec<_> = all
-            .without_approval_rules()
+            .prefer_self_service_rules()
             .keys()
             .map(|key| key.role.to_string())
             .collect();
         assert_eq!(roles, ["view"]);
         assert_eq!(
-            applicable(std::slice::from_ref(&glass)).without_approval_rules(),
+            applicable(std::slice::from_ref(&glass)).prefer_self_service_rules(),
             applicable(&[glass])
         );
     }
@@ -288,13 +288,16 @@ mod tests {
             rule("edit", "2h", 50),
         ];
         let rules = applicable(&rules);
-        assert_eq!(rules.choose(&Choice::default()).unwrap().role.as_str(), "cluster-admin");
+        assert_eq!(
+            rules.choose(&RuleSelector::default()).unwrap().role.as_str(),
+            "cluster-admin"
+        );
     }
 
     #[test]
     fn equal_priorities_are_ambiguous() {
         let rules = applicable(&[rule("view", "8h", 5), rule("edit", "1h", 5), rule("admin", "1h", 1)]);
-        let Err(Refusal::Ambiguous { priority, rules, .. }) = rules.choose(&Choice::default()) else {
+        let Err(Refusal::Ambiguous { priority, rules, .. }) = rules.choose(&RuleSelector::default()) else {
             panic!("not ambiguous")
         };
         assert_eq!(priority, 5);
@@ -311,7 +314,7 @@ mod tests {
         let advice = |rules: &[&str]| {
             let refusal = ApplicableRules::parse(rules.iter().copied())
                 .unwrap()
-                .choose(&Choice::default())
+                .choose(&RuleSelector::default())
                 .unwrap_err();
             (refusal.to_string(), refusal.advice().join("; "))
         };
@@ -343,19 +346,19 @@ mod tests {
     #[test]
     fn equal_priorities_below_the_highest_do_not_matter() {
         let rules = applicable(&[rule("view", "8h", 5), rule("edit", "1h", 5), rule("admin", "1h", 9)]);
-        assert_eq!(rules.choose(&Choice::default()).unwrap().role.as_str(), "admin");
+        assert_eq!(rules.choose(&RuleSelector::default()).unwrap().role.as_str(), "admin");
     }
 
     #[test]
     fn same_rule_from_two_grants_is_one() {
         let rules = applicable(&[rule("view", "60m", 5), rule("view", "1h", 5)]);
-        assert_eq!(rules.choose(&Choice::default()).unwrap().role.as_str(), "view");
+        assert_eq!(rules.choose(&RuleSelector::default()).unwrap().role.as_str(), "view");
     }
 
     #[test]
     fn same_role_for_two_periods_is_ambiguous() {
         let rules = applicable(&[rule("view", "2h", 5), rule("view", "1h", 5)]);
-        let chosen = rules.choose(&Choice::default());
+        let chosen = rules.choose(&RuleSelector::default());
         assert!(matches!(chosen, Err(Refusal::Ambiguous { .. })));
     }
 
@@ -371,7 +374,7 @@ mod tests {
         let choose = |name: Option<&str>, role: Option<&str>| {
             let name = name.map(|name| name.to_owned().try_into().unwrap());
             let role = role.map(|role| role.to_owned().try_into().unwrap());
-            rules.choose(&Choice { name, role })
+            rules.choose(&RuleSelector { name, role })
         };
         assert_eq!(choose(Some("oncall"), None).unwrap().role.as_str(), "edit");
         assert_eq!(choose(None, Some("view")).unwrap().role.as_str(), "view");
@@ -386,7 +389,7 @@ mod tests {
 
     #[test]
     fn no_rule_is_refused() {
-        assert_eq!(applicable(&[]).choose(&Choice::default()), Err(Refusal::NoRule));
+        assert_eq!(applicable(&[]).choose(&RuleSelector::default()), Err(Refusal::NoRule));
     }
 
     #[test]
@@ -403,7 +406,7 @@ mod tests {
         ) {
             let (listed, shuffled) = rules;
             prop_assert_eq!(applicable(&listed), applicable(&shuffled));
-            prop_assert_eq!(applicable(&listed).choose(&Choice::default()).cloned(), applicable(&shuffled).choose(&Choice::default()).cloned());
+            prop_assert_eq!(applicable(&listed).choose(&RuleSelector::default()).cloned(), applicable(&shuffled).choose(&RuleSelector::default()).cloned());
         }
 
         #[test]
@@ -412,7 +415,7 @@ mod tests {
         ) {
             let texts: Vec<String> = rules.iter().map(|(role, period, priority)| rule(role, period, *priority)).collect();
             let rules = applicable(&texts);
-            if let Ok(chosen) = rules.choose(&Choice::default()) {
+            if let Ok(chosen) = rules.choose(&RuleSelector::default()) {
                 let rivals = rules.rules.iter().filter(|rule| rule.priority >= chosen.priority).count();
                 prop_assert_eq!(rivals, 1);
             }

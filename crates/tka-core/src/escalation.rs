@@ -22,7 +22,7 @@ pub struct RoleRule {
 
 /// A minor version of Kubernetes 1.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Minor(pub u32);
+pub struct MinorVersion(pub u32);
 
 /// A right from which more follows.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -45,7 +45,7 @@ struct RiskyPermission {
     sentence: &'static str,
     source: &'static str,
     /// The version from which on it is harmless.
-    until: Option<Minor>,
+    until: Option<MinorVersion>,
 }
 
 const ALL: &str = "*";
@@ -123,7 +123,7 @@ const RIGHTS: [RiskyPermission; 15] = [
         verbs: &["get"],
         sentence: "It looks like reading, and it runs programs in pods: before Kubernetes 1.35 `get` is enough for exec over WebSocket.",
         source: "https://kubernetes.io/docs/reference/command-line-tools-reference/feature-gates/#AuthorizePodWebsocketUpgradeCreatePermission",
-        until: Some(Minor(35)),
+        until: Some(MinorVersion(35)),
     },
     RiskyPermission {
         id: "workloads",
@@ -217,7 +217,7 @@ const EVERYTHING: (&str, &str, &str) = (
 
 /// What the holder of a role with these rules gets beyond them, in the order of the table. `version` is the cluster's, if it is known.
 #[must_use]
-pub fn escalations(rules: &[RoleRule], version: Option<Minor>) -> Vec<Escalation> {
+pub fn escalations(rules: &[RoleRule], version: Option<MinorVersion>) -> Vec<Escalation> {
     if rules.iter().any(RoleRule::is_everything) {
         let (id, sentence, source) = EVERYTHING;
         return vec![Escalation {
@@ -380,6 +380,13 @@ mod tests {
     fn exec_by_get_ends_with_a_version() {
         let rules = [rule(&["get"], &[""], &["pods/exec"], &[])];
         let found = |version| escalations(&rules, version).len();
-        assert_eq!((found(None), found(Some(Minor(34))), found(Some(Minor(35)))), (1, 1, 0));
+        assert_eq!(
+            (
+                found(None),
+                found(Some(MinorVersion(34))),
+                found(Some(MinorVersion(35)))
+            ),
+            (1, 1, 0)
+        );
     }
 }

@@ -6,7 +6,7 @@ use bolero::check;
 
 use crate::names::is_dns_label;
 use crate::{
-    ApplicableRules, Approval, Caller, Choice, Device, Identity, Period, Rule, Scope, SessionLabel, SessionName,
+    ApplicableRules, Approval, Caller, Device, Identity, Period, Rule, RuleSelector, Scope, SessionLabel, SessionName,
 };
 
 /// Lines are values of the capability.
@@ -20,7 +20,7 @@ fn rules() {
         };
         let reversed = ApplicableRules::parse(values.into_iter().rev());
         assert_eq!(reversed.as_ref(), Ok(&rules), "the order decides something");
-        if let Ok(chosen) = rules.choose(&Choice::default()) {
+        if let Ok(chosen) = rules.choose(&RuleSelector::default()) {
             assert!(rules.contains(&chosen.key()));
             assert!(rules.rules().iter().all(|rule| rule.priority <= chosen.priority));
         }

@@ -25,7 +25,7 @@ pub struct Oversight {
     /// Whether they may see audit records.
     pub audit: bool,
     /// Sign-ins through which rules they may approve.
-    pub approve: BTreeSet<Approves>,
+    pub approve: BTreeSet<ApprovableRules>,
 }
 
 /// What a caller may do with others' sessions. The later one gives more.
@@ -41,7 +41,7 @@ pub enum SessionOversight {
 /// The rules whose sign-ins a caller may approve.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(try_from = "String")]
-pub enum Approves {
+pub enum ApprovableRules {
     /// Those of this name.
     Rule(RuleName),
     /// Those that give this role.
@@ -58,7 +58,7 @@ struct RawOversight {
     #[serde(default)]
     audit: bool,
     #[serde(default)]
-    approve: BTreeSet<Approves>,
+    approve: BTreeSet<ApprovableRules>,
 }
 
 /// Why a value of the capability gives nothing.
@@ -130,15 +130,15 @@ impl Oversight {
     #[must_use]
     pub fn approves(&self, key: &RuleKey) -> bool {
         self.approve.iter().any(|approves| match approves {
-            Approves::Rule(name) => key.name.as_ref() == Some(name),
-            Approves::Role(name) => key.role == *name,
+            ApprovableRules::Rule(name) => key.name.as_ref() == Some(name),
+            ApprovableRules::Role(name) => key.role == *name,
         })
     }
 }
 
-// === impl Approves ===
+// === impl ApprovableRules ===
 
-impl TryFrom<String> for Approves {
+impl TryFrom<String> for ApprovableRules {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -153,7 +153,7 @@ impl TryFrom<String> for Approves {
     }
 }
 
-impl fmt::Display for Approves {
+impl fmt::Display for ApprovableRules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Rule(name) => write!(f, "{name}"),

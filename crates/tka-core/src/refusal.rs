@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use thiserror::Error;
 
 use crate::rule::RuleError;
-use crate::{Choice, Period, RoleName};
+use crate::{Period, RoleName, RuleSelector};
 
 /// Why a caller is refused, in the order in which the reasons are looked for.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
@@ -44,7 +44,7 @@ pub enum Refusal {
         /// The rules, in words.
         rules: Vec<String>,
         /// What each of those is chosen by that can be chosen.
-        options: Vec<Choice>,
+        options: Vec<RuleSelector>,
         /// Those that nothing tells apart that a caller can say, in words.
         alike: Vec<String>,
     },
@@ -130,13 +130,13 @@ pub enum Refusal {
 }
 
 /// The command that chooses so.
-fn command(choice: &Choice) -> String {
+fn command(choice: &RuleSelector) -> String {
     let name = choice.name.as_ref().map(|name| format!(" --rule {name}"));
     let role = choice.role.as_ref().map(|role| format!(" --role {role}"));
     format!("`tka login{}{}`", name.unwrap_or_default(), role.unwrap_or_default())
 }
 
-fn to_choose(options: &[Choice], alike: &[String]) -> Vec<String> {
+fn to_choose(options: &[RuleSelector], alike: &[String]) -> Vec<String> {
     let commands: Vec<_> = options.iter().map(command).collect();
     let choose = (!options.is_empty()).then(|| format!("say which one you mean: {}", commands.join(", ")));
     let administrator = if alike.is_empty() {

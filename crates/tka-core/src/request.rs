@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::names::{NameError, dns_label, is_dns_label};
 use crate::text::text_type;
-use crate::{Choice, Period, Refusal, Rule, shorten};
+use crate::{Period, Refusal, Rule, RuleSelector, shorten};
 
 /// The longest reason.
 const REASON_CHARACTERS: usize = 500;
@@ -15,7 +15,7 @@ const ELEVATION: &str = "elevation";
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Request {
     /// Through which rule.
-    pub choice: Choice,
+    pub choice: RuleSelector,
     /// For how long; as long as the rule gives when they do not say.
     pub period: Option<Period>,
     /// What for.
@@ -23,7 +23,7 @@ pub struct Request {
     /// Apart from their other sessions.
     pub label: Option<SessionLabel>,
     /// Whether nothing is asked for: a request through the gateway stands for it.
-    pub by_use: bool,
+    pub on_use: bool,
 }
 
 /// A text by which a caller keeps one session apart from their others, say that of one shell: a DNS label.

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::digest::Digest;
 use crate::request::{Limits, Reason, Request, SessionLabel};
 use crate::text::text_type;
-use crate::{ApplicableRules, Caller, Choice, Period, Refusal, Rule, RuleKey, SignInMode};
+use crate::{ApplicableRules, Caller, Period, Refusal, Rule, RuleKey, RuleSelector, SignInMode};
 
 /// The name of a session's objects in Kubernetes: a DNS label, and a label value.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -94,7 +94,7 @@ impl Session {
 
 impl SignInTrigger {
     fn of(rule: &Rule, request: &Request) -> Option<Self> {
-        let by = if request.by_use { Self::ByUse } else { Self::Asked };
+        let by = if request.on_use { Self::ByUse } else { Self::Asked };
         (rule.sign_in == SignInMode::OnUse).then_some(by)
     }
 }
@@ -118,7 +118,7 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
 /// Only sessions count that have not ended, that are not kept apart by a label, and whose rule the grant still carries.
 /// Among them it is the one of the rule that signing in would take now, else the one signed in to last.
 pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], rules: &ApplicableRules, now: Timestamp) -> Option<&'a S> {
-    let chosen = rules.choose(&Choice::default()).ok().map(Rule::key);
+    let chosen = rules.choose(&RuleSelector::default()).ok().map(Rule::key);
     let counts = |session: &Session| session.until() > now && session.label.is_none() && rules.contains(&session.rule);
     sessions
         .iter()

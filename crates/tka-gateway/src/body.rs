@@ -38,7 +38,7 @@ impl Counter {
 }
 
 /// `body`, whose frames move while `gate` is open and fail once it is cut. Its bytes are counted by `count`; `kept` is dropped with it.
-pub fn guarded<B, K>(body: B, gate: Gate, count: Counter, kept: K) -> BoxBody
+pub fn gated_body<B, K>(body: B, gate: Gate, count: Counter, kept: K) -> BoxBody
 where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
@@ -85,7 +85,7 @@ mod tests {
         let (flow, receiver) = watch::channel(Flow::Open);
         let (sender, body) = channel();
         let count = Counter::default();
-        let mut body = guarded(body, Gate::new(receiver), count.clone(), ());
+        let mut body = gated_body(body, Gate::new(receiver), count.clone(), ());
         sender.send(Bytes::from_static(b"one")).await.unwrap();
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "one");
         flow.send_replace(Flow::Held);
@@ -104,7 +104,7 @@ mod tests {
     async fn what_is_kept_goes_with_the_body() {
         let (_flow, receiver) = watch::channel(Flow::Open);
         let kept = Arc::new(());
-        let body = guarded(
+        let body = gated_body(
             Full::new(Bytes::from_static(b"x")),
             Gate::new(receiver),
             Counter::default(),

@@ -13,7 +13,7 @@ pub mod target;
 pub mod upstream;
 pub mod websocket;
 
-pub use body::{Counter, guarded};
+pub use body::{Counter, gated_body};
 pub use flow::{Cut, CutKind, Flow, Gate, StopReason};
 pub use headers::{HeaderError, Identity};
 pub use last_use::LastUse;

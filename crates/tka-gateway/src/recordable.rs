@@ -7,7 +7,7 @@ use http::{Method, Response, StatusCode};
 use thiserror::Error;
 
 use crate::headers;
-use crate::request_info::Interactive;
+use crate::request_info::PodAccess;
 use crate::websocket::Channels;
 
 /// Why a request cannot be recorded.
@@ -51,21 +51,21 @@ impl Unrecordable {
 }
 
 /// Whether a request can be recorded: true for exec and attach, false for what is not interactive, and needs no recording.
-pub fn check(method: &Method, headers: &HeaderMap, interactive: Option<Interactive>) -> Result<bool, Unrecordable> {
+pub fn check(method: &Method, headers: &HeaderMap, interactive: Option<PodAccess>) -> Result<bool, Unrecordable> {
     match interactive {
         None => Ok(false),
-        Some(Interactive::Exec) if !is_websocket(method, headers) => Err(Unrecordable::Protocol),
-        Some(Interactive::Exec) if readable(headers).is_empty() => Err(Unrecordable::Subprotocol),
-        Some(Interactive::Exec) => Ok(true),
-        Some(Interactive::PortForward) => Err(Unrecordable::PortForward),
-        Some(Interactive::Proxy) => Err(Unrecordable::Proxy),
-        Some(Interactive::Debug) => Err(Unrecordable::Debug),
-        Some(Interactive::Upgrade) => Err(Unrecordable::Upgrade),
+        Some(PodAccess::Exec) if !is_websocket(method, headers) => Err(Unrecordable::Protocol),
+        Some(PodAccess::Exec) if readable(headers).is_empty() => Err(Unrecordable::Subprotocol),
+        Some(PodAccess::Exec) => Ok(true),
+        Some(PodAccess::PortForward) => Err(Unrecordable::PortForward),
+        Some(PodAccess::Proxy) => Err(Unrecordable::Proxy),
+        Some(PodAccess::Debug) => Err(Unrecordable::Debug),
+        Some(PodAccess::Upgrade) => Err(Unrecordable::Upgrade),
     }
 }
 
 /// Leaves of the subprotocols that a request offers those that can be recorded, so that the API server can choose no other.
-pub fn narrow(headers: &mut HeaderMap) {
+pub fn restrict_subprotocols(headers: &mut HeaderMap) {
     let readable = readable(headers).join(", ");
     // They are words of a list that came as a header.
     if let Ok(value) = HeaderValue::try_from(readable) {
@@ -75,7 +75,7 @@ pub fn narrow(headers: &mut HeaderMap) {
 
 /// Whether an answer agrees to what can be recorded.
 #[must_use]
-pub fn agrees<B>(answer: &Response<B>) -> bool {
+pub fn is_recordable_response<B>(answer: &Response<B>) -> bool {
     let protocols: Vec<_> = answer.headers().get_all(SEC_WEBSOCKET_PROTOCOL).iter().collect();
     let is_readable = match protocols.as_slice() {
         [one] => one
@@ -131,7 +131,7 @@ mod tests {
         let target = Target::parse(&format!("/k8s{path}").parse().unwrap()).unwrap();
         let method: Method = method.parse().unwrap();
         let info = RequestInfo::new(&method, &target);
-        let upgrade = headers::upgrade(headers).map(|_| Interactive::Upgrade);
+        let upgrade = headers::upgrade(headers).map(|_| PodAccess::Upgrade);
         check(&method, headers, info.interactive().or(upgrade))
     }
 
@@ -213,7 +213,7 @@ mod tests {
             "v5.channel.k8s.io,base64.channel.k8s.io".parse().unwrap(),
         );
         assert_eq!(of("GET", path, &mixed), Ok(true));
-        narrow(&mut mixed);
+        restrict_subprotocols(&mut mixed);
         let left: Vec<_> = mixed.get_all(SEC_WEBSOCKET_PROTOCOL).iter().collect();
         assert_eq!(left, ["v4.channel.k8s.io, v5.channel.k8s.io"]);
     }
@@ -223,7 +223,7 @@ mod tests {
         let answer = |status: u16, pairs: &[(&'static str, &str)]| {
             let mut answer = Response::builder().status(status).body(()).unwrap();
             *answer.headers_mut() = headers(pairs);
-            agrees(&answer)
+            is_recordable_response(&answer)
         };
         let (upgrade, v5) = (
             ("upgrade", "websocket"),

@@ -83,7 +83,7 @@ where
     // First: what runs in the pod must not outlive the session while its caller is told.
     let _ = timeout(LINGER, upstream_write.shutdown()).await;
     if let (Some(cut), Some(_)) = (&cut, stream.websocket) {
-        let words = frames.last_words(&cut.to_string());
+        let words = frames.close_frames(&cut.to_string());
         let said = async {
             caller_write.write_all(&words).await?;
             caller_write.flush().await

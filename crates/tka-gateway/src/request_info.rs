@@ -31,7 +31,7 @@ pub struct RequestInfo {
 
 /// Why a request is recorded before it is carried, whatever the level.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Interactive {
+pub enum PodAccess {
     /// A command in a container, or its terminal.
     Exec,
     /// Connections to a pod's ports.
@@ -118,16 +118,16 @@ impl RequestInfo {
 
     /// Whether it is one of those that are recorded before they are carried.
     #[must_use]
-    pub fn interactive(&self) -> Option<Interactive> {
+    pub fn interactive(&self) -> Option<PodAccess> {
         if self.verb == "proxy" || self.subresource == "proxy" {
-            return Some(Interactive::Proxy);
+            return Some(PodAccess::Proxy);
         }
         match (self.resource.as_str(), self.subresource.as_str()) {
             // Those of another API are not known to speak as Kubernetes' own do: they are upgrades as any.
-            ("pods", "exec" | "attach") if self.group.is_empty() => Some(Interactive::Exec),
-            ("pods", "portforward") => Some(Interactive::PortForward),
+            ("pods", "exec" | "attach") if self.group.is_empty() => Some(PodAccess::Exec),
+            ("pods", "portforward") => Some(PodAccess::PortForward),
             ("pods", "ephemeralcontainers") if !matches!(self.verb.as_str(), "get" | "list" | "watch") => {
-                Some(Interactive::Debug)
+                Some(PodAccess::Debug)
             }
             _ => None,
         }
@@ -307,7 +307,7 @@ mod tests {
             "//api/v1/namespaces/a/pods/b/exec/",
             "/api/v1/namespaces/a/pods/b/attach",
         ] {
-            assert_eq!(info("GET", path).interactive(), Some(Interactive::Exec), "{path}");
+            assert_eq!(info("GET", path).interactive(), Some(PodAccess::Exec), "{path}");
             assert!(!info("GET", path).is_read());
         }
     }
@@ -318,18 +318,18 @@ mod tests {
             (
                 "POST",
                 "/api/v1/namespaces/a/pods/b/portforward",
-                Some(Interactive::PortForward),
+                Some(PodAccess::PortForward),
             ),
             (
                 "GET",
                 "/api/v1/namespaces/a/services/b:80/proxy/x",
-                Some(Interactive::Proxy),
+                Some(PodAccess::Proxy),
             ),
-            ("GET", "/api/v1/nodes/n/proxy/exec/a/b/c", Some(Interactive::Proxy)),
+            ("GET", "/api/v1/nodes/n/proxy/exec/a/b/c", Some(PodAccess::Proxy)),
             (
                 "PATCH",
                 "/api/v1/namespaces/a/pods/b/ephemeralcontainers",
-                Some(Interactive::Debug),
+                Some(PodAccess::Debug),
             ),
             ("GET", "/api/v1/namespaces/a/pods/b/ephemeralcontainers", None),
             ("GET", "/api/v1/namespaces/a/pods/b/log?follow=true", None),

@@ -5,7 +5,7 @@ use http::uri::PathAndQuery;
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
 use tka_core::names::NameError;
-use tka_core::{Choice, RoleName, RuleName, SessionLabel, shorten};
+use tka_core::{RoleName, RuleName, RuleSelector, SessionLabel, shorten};
 
 /// Below which path the API server is.
 pub const PREFIX: &str = tka_api::http::GATEWAY;
@@ -17,7 +17,7 @@ const PARAMETERS: usize = 10_000;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Target {
     /// The rule that is meant.
-    pub choice: Choice,
+    pub choice: RuleSelector,
     /// The label of the session, where it has one.
     pub label: Option<SessionLabel>,
     /// The path on the API server, percent-encoded as it came, and the query.
@@ -77,8 +77,8 @@ impl Target {
 
     /// Whether it names no rule and no session, so that what the caller has decides which one acts.
     #[must_use]
-    pub fn is_open(&self) -> bool {
-        self.choice == Choice::default() && self.label.is_none()
+    pub fn is_unqualified(&self) -> bool {
+        self.choice == RuleSelector::default() && self.label.is_none()
     }
 
     /// The path, percent-encoded.
@@ -130,12 +130,12 @@ fn named<'p>(kind: &str, below: &'p str) -> Option<(String, &'p str)> {
     Some((percent_decode_str(name).decode_utf8_lossy().into_owned(), path))
 }
 
-fn choice(below: &str) -> Result<(Choice, &str), TargetError> {
+fn choice(below: &str) -> Result<(RuleSelector, &str), TargetError> {
     for kind in ["/rule/", "/role/"] {
         let Some((name, path)) = named(kind, below) else {
             continue;
         };
-        let mut choice = Choice::default();
+        let mut choice = RuleSelector::default();
         if kind == "/rule/" {
             choice.name = Some(RuleName::try_from(name)?);
         } else {
@@ -143,7 +143,7 @@ fn choice(below: &str) -> Result<(Choice, &str), TargetError> {
         }
         return Ok((choice, path));
     }
-    Ok((Choice::default(), below))
+    Ok((RuleSelector::default(), below))
 }
 
 #[cfg(test)]
@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parse(uri: &str) -> Result<(String, Choice), TargetError> {
+    fn parse(uri: &str) -> Result<(String, RuleSelector), TargetError> {
         let target = Target::parse(&uri.parse().unwrap())?;
         Ok((target.below(""), target.choice))
     }
@@ -188,23 +188,23 @@ mod tests {
         assert_eq!((labelled.path(), label), ("/api", Some("shell-1")));
         assert_eq!(labelled.choice.name.unwrap().as_str(), "oncall");
         let labelled = Target::parse(&"/k8s/session/shell-1".parse().unwrap()).unwrap();
-        assert_eq!((labelled.path(), &labelled.choice), ("/", &Choice::default()));
+        assert_eq!((labelled.path(), &labelled.choice), ("/", &RuleSelector::default()));
         // Only there: a resource may be called so too.
         assert_eq!(parse("/k8s/rule/oncall/session/x").unwrap().0, "/session/x");
-        assert_eq!(parse("/k8s/api/rule/oncall").unwrap().1, Choice::default());
+        assert_eq!(parse("/k8s/api/rule/oncall").unwrap().1, RuleSelector::default());
     }
 
     #[test]
     fn address_is_open_without_rule_role_and_session() {
-        let is_open = |uri: &str| Target::parse(&uri.parse().unwrap()).unwrap().is_open();
-        assert!(is_open("/k8s/api") && is_open("/k8s") && is_open("/k8s/api/rule/oncall"));
+        let is_unqualified = |uri: &str| Target::parse(&uri.parse().unwrap()).unwrap().is_unqualified();
+        assert!(is_unqualified("/k8s/api") && is_unqualified("/k8s") && is_unqualified("/k8s/api/rule/oncall"));
         for uri in [
             "rule/oncall/api",
             "role/view/api",
             "session/shell-1/api",
             "session/elevation/rule/oncall",
         ] {
-            assert!(!is_open(&format!("/k8s/{uri}")), "{uri}");
+            assert!(!is_unqualified(&format!("/k8s/{uri}")), "{uri}");
         }
     }
 

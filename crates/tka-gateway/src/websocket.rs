@@ -161,7 +161,7 @@ impl Frames {
     /// The frames that say why a connection ends here: a message on the error channel, where there is one, and the close. Empty where a frame is
     /// under way, which nothing may interrupt.
     #[must_use]
-    pub fn last_words(&self, why: &str) -> Bytes {
+    pub fn close_frames(&self, why: &str) -> Bytes {
         let mut frames = Vec::new();
         if !self.is_between() {
             return Bytes::new();
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn last_words_say_why_on_the_error_channel_and_at_the_close() {
-        let words = Frames::new(Channels::Binary).last_words("your session ended");
+        let words = Frames::new(Channels::Binary).close_frames("your session ended");
         let text = String::from_utf8_lossy(&words);
         assert_eq!(words[0], 0x82);
         assert_eq!(words[2], ERROR_CHANNEL);
@@ -330,9 +330,9 @@ mod tests {
         let mut read = Frames::new(Channels::Binary);
         read.follow(&words);
         assert!(read.is_between());
-        let base64 = Frames::new(Channels::Base64).last_words("x");
+        let base64 = Frames::new(Channels::Base64).close_frames("x");
         assert_eq!((base64[0], base64[2]), (0x81, b'3'));
-        let close = Frames::new(Channels::Unknown).last_words(&"ä".repeat(100));
+        let close = Frames::new(Channels::Unknown).close_frames(&"ä".repeat(100));
         assert_eq!((close[0], close.len()), (0x88, 2 + 2 + 122));
     }
 
@@ -341,13 +341,13 @@ mod tests {
         let mut frames = Frames::new(Channels::Binary);
         let first = frame(0x02, b"part", false);
         frames.follow(&first[..3]);
-        assert!(frames.last_words("why").is_empty());
+        assert!(frames.close_frames("why").is_empty());
         frames.follow(&first[3..]);
         // A ping may stand between.
         frames.follow(&frame(0x89, b"", false));
-        assert_eq!(frames.last_words("why")[0], 0x88);
+        assert_eq!(frames.close_frames("why")[0], 0x88);
         frames.follow(&frame(0x80, b"rest", false));
-        assert_eq!(frames.last_words("why")[0], 0x82);
+        assert_eq!(frames.close_frames("why")[0], 0x82);
     }
 
     fn masked(first: u8, payload: &[u8]) -> Vec<u8> {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use tka_api::kubeconfig::EntryNames;
 
 use crate::Unreadable;
-use crate::model::{Call, Kubeconfig, Named, User, find};
+use crate::model::{ExecConfig, Kubeconfig, Named, User, find};
 use crate::yaml::{self, Malformed, Node};
 
 /// A kubeconfig as it is written.
@@ -105,7 +105,7 @@ impl Document {
         let current = root.get(CURRENT).and_then(|current| current.text());
         let is_there = self.says.current_context == current.unwrap_or_default()
             || root.get(CURRENT).is_some_and(|current| current.is_null());
-        are_there && is_there && !root.takes_in()
+        are_there && is_there && !root.has_merge_key()
     }
 
     /// As it is written.
@@ -151,7 +151,7 @@ impl Document {
 
     /// What kubectl runs for a user.
     #[must_use]
-    pub fn call(&self, user: &str) -> Option<Call> {
+    pub fn call(&self, user: &str) -> Option<ExecConfig> {
         find(&self.says.users, user)?.exec.clone()
     }
 

@@ -10,7 +10,7 @@ use crate::document::{CURRENT, Document, List, Refused};
 use crate::entry::KubeconfigEntry;
 use crate::model::Kubeconfig;
 use crate::scalar::{Scalar, resolve};
-use crate::yaml::{self, Edit, Editor, Node, becomes, indented, out_of_brackets, same};
+use crate::yaml::{self, Edit, Editor, Node, becomes, flow_item_removal, indented, same};
 
 /// An item of a list.
 struct Item {
@@ -66,13 +66,13 @@ impl Document {
                 };
                 vec![vec![(colon..value.span.end.max(colon), raw)]]
             }
-            Some(value) => self.editor().in_place_of(root, CURRENT, value, raw),
+            Some(value) => self.editor().replacement_candidates(root, CURRENT, value, raw),
             None if root.is_flow() => self.editor().new_key(root, &format!("\"{CURRENT}\": {raw}")),
             None => self.editor().new_key(root, &format!("{CURRENT}: {raw}")),
         };
         let wanted = yaml::parse(raw)?.root;
         let mut says = self.says.clone();
-        says.current_context = text_of(wanted.as_deref())?;
+        says.current_context = context_name(wanted.as_deref())?;
         self.changed(edits, CURRENT, &[says], |document| {
             match (document.value(CURRENT), &wanted) {
                 (Some(value), Some(wanted)) => value.means(wanted),
@@ -93,7 +93,7 @@ impl Document {
         if value.text() == Some(text) {
             return Ok(self);
         }
-        let edits = self.editor().in_place_of(exec, key, value, &quoted(text));
+        let edits = self.editor().replacement_candidates(exec, key, value, &quoted(text));
         let list = self.value(List::Users.key());
         if list.is_some_and(|list| list.has_anchor) {
             return Err(Refused::SideEffects);
@@ -140,7 +140,7 @@ impl Document {
         let root = self.root()?;
         let value = root.get(list.key()).ok_or(Refused::SideEffects)?;
         let edits = if value.is_flow() {
-            out_of_brackets(value, at)
+            flow_item_removal(value, at)
         } else {
             let lines = self.editor().lines_of(&value.items()[at]).ok_or(Refused::SideEffects)?;
             let mut edit = vec![(lines, String::new())];
@@ -182,7 +182,7 @@ impl Document {
             return Ok(self);
         }
         let rest = self.without(list, &item.name)?;
-        let edits = rest.additions(list, item)?;
+        let edits = rest.insertion_candidates(list, item)?;
         let before = rest.items(list);
         let is_wanted = |document: &Self| {
             let after = document.items(list);
@@ -199,7 +199,7 @@ impl Document {
     }
 
     /// Where an item can be added to a list, the best place first.
-    fn additions(&self, list: List, item: &Item) -> Result<Vec<Edit>, Refused> {
+    fn insertion_candidates(&self, list: List, item: &Item) -> Result<Vec<Edit>, Refused> {
         let (root, editor) = (self.root()?, self.editor());
         let json = || format!("[{}]", item.json);
         let Some(value) = root.get(list.key()) else {
@@ -272,7 +272,7 @@ impl Document {
 }
 
 /// What a current context is that is written so.
-fn text_of(written: Option<&Node>) -> Result<String, Refused> {
+fn context_name(written: Option<&Node>) -> Result<String, Refused> {
     let scalar = written.map(|node| resolve(node.text()?, node.tag(), node.is_plain()).ok());
     match scalar {
         None | Some(Some(Scalar::Null)) => Ok(String::new()),

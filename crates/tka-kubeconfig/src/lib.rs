@@ -16,6 +16,6 @@ mod yaml;
 pub use document::{Document, List, Refused};
 pub use edit::{quoted, to_yaml};
 pub use entry::KubeconfigEntry;
-pub use model::{Call, Cluster, Context, Kubeconfig, Merged, Named, User, find, merge, sources};
+pub use model::{Cluster, Context, ExecConfig, Kubeconfig, Merged, Named, User, find, merge, sources};
 pub use set::set;
 pub use unreadable::Unreadable;

@@ -59,7 +59,7 @@ pub struct Cluster {
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct User {
     /// What kubectl runs for it.
-    pub exec: Option<Call>,
+    pub exec: Option<ExecConfig>,
     /// Whether it has a token and nothing else.
     pub is_token: bool,
     /// Whether it has nothing at all.
@@ -68,7 +68,7 @@ pub struct User {
 
 /// What kubectl runs for a user's credential.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Call {
+pub struct ExecConfig {
     /// API version of what it prints.
     pub api_version: String,
     /// The program.

@@ -42,7 +42,7 @@ fn below(editor: Editor<'_>, mapping: &Node, start: usize, path: &[&str], scalar
         return Some(vec![vec![(first..first, braces(path, scalar) + comma)]]);
     };
     if rest.is_empty() && !value.span.is_empty() {
-        return Some(editor.in_place_of(mapping, key, value, scalar));
+        return Some(editor.replacement_candidates(mapping, key, value, scalar));
     }
     let colon = editor.colon(mapping, key)?;
     if !rest.is_empty() && value.is_null() {

@@ -7,7 +7,7 @@ use tka_api::Token;
 use tka_api::resource::LABEL_UID;
 use tka_core::SessionName;
 
-use crate::error::found;
+use crate::error::ignore_not_found;
 use crate::live::{LiveSession, SessionState};
 use crate::{Credential, Error, Sessions};
 
@@ -24,14 +24,14 @@ impl Sessions {
     pub async fn credential_of(&self, live: &LiveSession) -> Result<Credential, Error> {
         let issued = self.issue_for(live).await;
         if let Err(Error::NoAccount(name)) = &issued {
-            self.end_if_broken(name).await?;
+            self.begin_end_if_children_missing(name).await?;
         }
         issued
     }
 
     async fn issue_for(&self, live: &LiveSession) -> Result<Credential, Error> {
         let name = live.session.name();
-        let account = found(self.accounts.get(name.as_str()).await)?;
+        let account = ignore_not_found(self.accounts.get(name.as_str()).await)?;
         let uid = account
             .filter(|account| is_of(account, live))
             .and_then(|account| account.uid());

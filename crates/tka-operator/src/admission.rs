@@ -121,8 +121,8 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::{self, failure, list};
     use crate::examples::{self, at};
+    use crate::fake_api_server::{self, failure, list};
     use crate::session_cache::SessionCache;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::runtime::{reflector, watcher};
@@ -143,7 +143,7 @@ mod tests {
         let (written, another) = (signin(&session, 100), signin(&examples::labelled("1h", now, "b"), 99));
         let lists = Arc::new(AtomicUsize::new(0));
         let (listed, there) = (Arc::clone(&lists), [written.clone(), another.clone()]);
-        let clients = double::clients(move |_| {
+        let clients = fake_api_server::clients(move |_| {
             listed.fetch_add(1, Ordering::SeqCst);
             Some(list(&there))
         });
@@ -169,7 +169,7 @@ mod tests {
             let (first, second) = (examples::session("1h", start), examples::labelled("1h", start, "b"));
             let behind = signin(&second, 101);
             let failures = AtomicUsize::new(0);
-            let clients = double::clients(move |request| {
+            let clients = fake_api_server::clients(move |request| {
                 let watches = request.query.contains("fieldSelector");
                 let failed = failures.fetch_add(usize::from(watches), Ordering::SeqCst);
                 match (watches, failed) {

@@ -10,7 +10,7 @@ use tka_api::resource::{ANNOTATION_APPROVAL, LABEL_USER, TkaSignin};
 use tka_core::{Approval, Reason, Refusal, Session, SessionName};
 
 use crate::approval::{ApprovalRequest, RequestState};
-use crate::error::{found, status};
+use crate::error::{ignore_not_found, status};
 use crate::objects::WATCHED;
 use crate::provision::FIELD_MANAGER;
 use crate::records::NotRecorded;
@@ -69,7 +69,8 @@ impl Sessions {
     /// Where its caller waits already, it says what has come of that, and asks for nothing.
     pub async fn request_approval(&self, ask: &NewRequest<'_>, id: &str) -> Result<RequestOutcome, Error> {
         // None need decide about what cannot be had.
-        self.check_rule(&ask.session.rule.role, &ask.session.rule.scope).await?;
+        self.check_bindable(&ask.session.rule.role, &ask.session.rule.scope)
+            .await?;
         let name = ask.session.name();
         // So that what is counted of a user stays so until it is written.
         let _asks = self
@@ -195,7 +196,7 @@ impl Sessions {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => return Ok(None),
             created => created?,
         };
-        let signin = self.say_waiting(signin, request).await;
+        let signin = self.set_waiting_status(signin, request).await;
         Ok(self.waiting_outcome(Some(signin), ask.is_told))
     }
 
@@ -213,7 +214,7 @@ impl Sessions {
         let Some(signin) = self.patch_version(existing, patch).await? else {
             return Ok(None);
         };
-        let signin = self.say_waiting(signin, request).await;
+        let signin = self.set_waiting_status(signin, request).await;
         Ok(self.waiting_outcome(Some(signin), ask.is_told))
     }
 
@@ -268,7 +269,7 @@ impl Sessions {
         let written = if waiting.extends {
             written
         } else {
-            self.say_waiting(written, request).await
+            self.set_waiting_status(written, request).await
         };
         self.events.decided(&written, &waiting.request, request);
         Ok(WaitingSignIn::of(&written))
@@ -276,7 +277,7 @@ impl Sessions {
 
     /// Writes down that the caller knows what was decided about the request of that `id` for the session of that name. Where it is not there any more, nothing
     /// is left to write.
-    pub async fn told(&self, name: &SessionName, id: &str) -> Result<(), Error> {
+    pub async fn mark_notified(&self, name: &SessionName, id: &str) -> Result<(), Error> {
         for _ in 0..TRIES {
             let waiting = self.waiting_named(name.as_str()).await?;
             let Some(waiting) = waiting.filter(|waiting| waiting.request.id == id && !waiting.request.told) else {
@@ -290,7 +291,7 @@ impl Sessions {
     }
 
     /// Has `waiting` wait no more, unless it was changed since. Says whether it did.
-    pub async fn stop_waiting(&self, waiting: &WaitingSignIn) -> Result<bool, Error> {
+    pub async fn cancel_request(&self, waiting: &WaitingSignIn) -> Result<bool, Error> {
         let WaitingSignIn { name, uid, version, .. } = waiting;
         if waiting.extends {
             // Empty is as good as absent, whichever manager owns the field.
@@ -302,7 +303,7 @@ impl Sessions {
             resource_version: Some(version.clone()),
         };
         let delete = DeleteParams::default().preconditions(this);
-        match found(self.signins.delete(name.as_str(), &delete).await) {
+        match ignore_not_found(self.signins.delete(name.as_str(), &delete).await) {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(false),
             deleted => Ok(deleted?.is_some()),
         }
@@ -315,13 +316,13 @@ impl Sessions {
             resource_version: None,
         };
         let delete = DeleteParams::default().preconditions(this);
-        found(self.signins.delete(&signin.name_any(), &delete).await)?;
+        ignore_not_found(self.signins.delete(&signin.name_any(), &delete).await)?;
         Ok(())
     }
 
     /// Gives the sign-in that waited, and becomes a session now, the phase `Pending`. Earlier versions know no earlier phase of it, and read it from
     /// here on.
-    pub(crate) async fn say_pending(&self, waits: &TkaSignin) -> Result<TkaSignin, Error> {
+    pub(crate) async fn set_pending_status(&self, waits: &TkaSignin) -> Result<TkaSignin, Error> {
         let pending = progress::beginning(waits, (self.clock)());
         match self.patch_status_of_version(waits, pending).await {
             Err(error) if status(&error).is_some_and(|status| status.is_conflict() || status.is_not_found()) => {
@@ -332,7 +333,7 @@ impl Sessions {
     }
 
     /// Says on the object how it stands. A courtesy: what cannot be said delays nothing. Returns the newest version.
-    async fn say_waiting(&self, signin: TkaSignin, request: &ApprovalRequest) -> TkaSignin {
+    async fn set_waiting_status(&self, signin: TkaSignin, request: &ApprovalRequest) -> TkaSignin {
         let status = progress::awaiting(&signin, request, (self.clock)());
         match self.patch_status_of_version(&signin, status).await {
             Ok(written) => written,
@@ -368,7 +369,7 @@ impl Sessions {
             field_manager: Some(FIELD_MANAGER.into()),
             ..PatchParams::default()
         };
-        match found(
+        match ignore_not_found(
             self.signins
                 .patch(name.as_str(), &parameters, &Patch::Merge(patch))
                 .await,

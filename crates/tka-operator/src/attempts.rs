@@ -64,11 +64,11 @@ pub struct SignedIn {
 
 /// What a sign-in does.
 #[derive(Debug)]
-pub enum Part {
+pub enum AttemptRole {
     /// It leads an attempt.
     Leader(Box<Attempt>),
     /// It waits for one.
-    Waiter(Waiter),
+    Follower(Follower),
 }
 
 /// An attempt, as the sign-in has it that leads it. Dropped without an outcome, it is abandoned.
@@ -82,7 +82,7 @@ pub struct Attempt {
 
 /// An attempt, as a sign-in has it that waits for its outcome.
 #[derive(Debug)]
-pub struct Waiter(watch::Receiver<Option<Outcome>>);
+pub struct Follower(watch::Receiver<Option<Outcome>>);
 
 /// The attempts that may be joined.
 #[derive(Debug, Default)]
@@ -147,13 +147,13 @@ impl SignedIn {
 
 impl Attempts {
     /// Joins an attempt at the same, or begins one.
-    pub(crate) fn join(&self, sign_in: &SignIn) -> Part {
+    pub(crate) fn join(&self, sign_in: &SignIn) -> AttemptRole {
         let name = sign_in.session.name();
         let mut open = self.open.all();
         let attempts = open.entry(name).or_default();
         if let Some(attempt) = attempts.iter_mut().find(|attempt| attempt.admits(sign_in)) {
             attempt.sign_in.add(sign_in);
-            return Part::Waiter(Waiter(attempt.outcome.clone()));
+            return AttemptRole::Follower(Follower(attempt.outcome.clone()));
         }
         let id = self.last_id.fetch_add(1, Ordering::Relaxed);
         let (tell, outcome) = watch::channel(None);
@@ -163,7 +163,7 @@ impl Attempts {
             is_written: false,
             outcome,
         });
-        Part::Leader(Box::new(Attempt {
+        AttemptRole::Leader(Box::new(Attempt {
             id,
             sign_in: sign_in.clone(),
             open: Arc::clone(&self.open),
@@ -195,13 +195,13 @@ impl Attempt {
     }
 
     /// What it was begun for.
-    pub(crate) fn begun_for(&self) -> &SignIn {
+    pub(crate) fn sign_in(&self) -> &SignIn {
         &self.sign_in
     }
 
     /// Takes over what was decided anew for the sign-in that leads it. Says whether that is the same: what is decided otherwise is another attempt.
     #[must_use]
-    pub fn renew(&mut self, sign_in: &SignIn) -> bool {
+    pub fn replace_sign_in(&mut self, sign_in: &SignIn) -> bool {
         if !self.sign_in.is_identical(sign_in) {
             return false;
         }
@@ -254,9 +254,9 @@ impl Drop for Attempt {
     }
 }
 
-// === impl Waiter ===
+// === impl Follower ===
 
-impl Waiter {
+impl Follower {
     /// What came of the attempt. None if it was abandoned: the sign-in that led it was decided otherwise, or cut off.
     pub async fn outcome(mut self) -> Option<Outcome> {
         let told = timeout(OUTCOME, self.0.wait_for(Option::is_some)).await;
@@ -286,15 +286,15 @@ mod tests {
 
     fn leads(attempts: &Attempts, sign_in: &SignIn) -> Attempt {
         match attempts.join(sign_in) {
-            Part::Leader(attempt) => *attempt,
-            Part::Waiter(_) => panic!("it waits"),
+            AttemptRole::Leader(attempt) => *attempt,
+            AttemptRole::Follower(_) => panic!("it waits"),
         }
     }
 
-    fn waits(attempts: &Attempts, sign_in: &SignIn) -> Waiter {
+    fn waits(attempts: &Attempts, sign_in: &SignIn) -> Follower {
         match attempts.join(sign_in) {
-            Part::Leader(_) => panic!("it leads"),
-            Part::Waiter(waiter) => waiter,
+            AttemptRole::Leader(_) => panic!("it leads"),
+            AttemptRole::Follower(waiter) => waiter,
         }
     }
 
@@ -386,10 +386,10 @@ mod tests {
     fn leader_decided_otherwise_leaves_the_attempt() {
         let attempts = Attempts::default();
         let mut attempt = leads(&attempts, &at(5));
-        assert!(attempt.renew(&at(8)));
+        assert!(attempt.replace_sign_in(&at(8)));
         let mut other = at(8);
         other.session.period = "30m".parse().unwrap();
-        assert!(!attempt.renew(&other));
+        assert!(!attempt.replace_sign_in(&other));
         assert_eq!(attempt.freeze_session(), at(8).session);
     }
 

@@ -11,7 +11,7 @@ use tka_api::resource::LABEL_BREAK_GLASS;
 use tka_core::{Session, SessionName};
 
 use crate::emergency::{UnacknowledgedSignIns, map, name, written};
-use crate::error::{found, status};
+use crate::error::{ignore_not_found, status};
 use crate::sessions::is_plain_name;
 use crate::{Error, Sessions};
 
@@ -49,14 +49,14 @@ impl Sessions {
     }
 
     /// All that none has acknowledged.
-    pub async fn broken_glass(&self) -> Result<Vec<UnacknowledgedSignIns>, Error> {
+    pub async fn list_unacknowledged(&self) -> Result<Vec<UnacknowledgedSignIns>, Error> {
         let selector = ListParams::default().labels(LABEL_BREAK_GLASS);
         let maps = self.tombstones.list(&selector).await?;
         Ok(maps.items.iter().filter_map(UnacknowledgedSignIns::of).collect())
     }
 
     /// What none has acknowledged of the session of that name.
-    pub async fn broken_glass_named(&self, session: &str) -> Result<Option<UnacknowledgedSignIns>, Error> {
+    pub async fn get_unacknowledged(&self, session: &str) -> Result<Option<UnacknowledgedSignIns>, Error> {
         if !is_plain_name(session) {
             return Ok(None);
         }
@@ -64,47 +64,47 @@ impl Sessions {
         Ok(map.as_ref().and_then(UnacknowledgedSignIns::of))
     }
 
-    /// Keeps `glass` no longer, unless it was changed since. Says whether it did.
-    pub async fn forget_break_glass(&self, glass: &UnacknowledgedSignIns) -> Result<bool, Error> {
+    /// Keeps `emergency` no longer, unless it was changed since. Says whether it did.
+    pub async fn delete_break_glass_record(&self, emergency: &UnacknowledgedSignIns) -> Result<bool, Error> {
         let this = Preconditions {
-            uid: Some(glass.uid.clone()),
-            resource_version: Some(glass.version.clone()),
+            uid: Some(emergency.uid.clone()),
+            resource_version: Some(emergency.version.clone()),
         };
         let delete = DeleteParams::default().preconditions(this);
-        match found(self.tombstones.delete(&name(&glass.name), &delete).await) {
+        match ignore_not_found(self.tombstones.delete(&name(&emergency.name), &delete).await) {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(false),
             deleted => Ok(deleted?.is_some()),
         }
     }
 
-    /// Writes down that `glass` was told again at this moment, unless it was changed since.
-    pub async fn told_break_glass(&self, glass: &UnacknowledgedSignIns) -> Result<(), Error> {
-        let Some((session, last)) = glass.session().zip(glass.last()) else {
+    /// Writes down that `emergency` was told again at this moment, unless it was changed since.
+    pub async fn record_reminder(&self, emergency: &UnacknowledgedSignIns) -> Result<(), Error> {
+        let Some((session, last)) = emergency.session().zip(emergency.last()) else {
             return Ok(());
         };
         let mut written = written(None, &session, &last.request, (self.clock)());
-        written.sign_ins.clone_from(&glass.sign_ins);
-        written.count = glass.count;
-        let metadata = json!({"uid": glass.uid, "resourceVersion": glass.version});
+        written.sign_ins.clone_from(&emergency.sign_ins);
+        written.count = emergency.count;
+        let metadata = json!({"uid": emergency.uid, "resourceVersion": emergency.version});
         let patch = Patch::Merge(json!({"metadata": metadata, "data": written.data()}));
-        let (name, parameters) = (name(&glass.name), PatchParams::default());
-        match found(self.tombstones.patch(&name, &parameters, &patch).await) {
+        let (name, parameters) = (name(&emergency.name), PatchParams::default());
+        match ignore_not_found(self.tombstones.patch(&name, &parameters, &patch).await) {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
             patched => Ok(patched.map(drop)?),
         }
     }
 
     /// Tells in an Event that `session` was signed in to in an emergency.
-    pub async fn tell_break_glass(&self, session: &Session) {
+    pub async fn emit_break_glass_event(&self, session: &Session) {
         // Where it cannot be read, the record and the webhooks say it all the same.
         if let Ok(Some(signin)) = self.signins.get_opt(session.name().as_str()).await {
             self.events.break_glass(&signin, session);
         }
     }
 
-    /// Tells in an Event that none has acknowledged `glass`.
-    pub fn tell_unacknowledged(&self, glass: &UnacknowledgedSignIns) {
-        self.events.unacknowledged(glass);
+    /// Tells in an Event that none has acknowledged `emergency`.
+    pub fn tell_unacknowledged(&self, emergency: &UnacknowledgedSignIns) {
+        self.events.unacknowledged(emergency);
     }
 }
 

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tka_api::resource::{LABEL_UID, TkaSignin};
 use tka_core::Session;
 
-use crate::error::{found, status};
+use crate::error::{ignore_not_found, status};
 use crate::objects::{self, Bindings};
 use crate::provision::role_error;
 use crate::{Error, Sessions};
@@ -78,7 +78,7 @@ impl Sessions {
                 let makes = bindings.iter().map(|binding| async move {
                     let namespace = binding.namespace().unwrap_or_default();
                     let bindings = self.bindings_in(&namespace);
-                    let made = found(self.make(&bindings, signin, binding, was_provisioned).await);
+                    let made = ignore_not_found(self.make(&bindings, signin, binding, was_provisioned).await);
                     made.map_err(refused)?.ok_or(Error::NoSuchNamespace(namespace))
                 });
                 let made = join_all(makes).await.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -170,7 +170,7 @@ impl Sessions {
     /// Removes `made`, and nothing of another session that has its name.
     async fn remove<K: Object>(&self, api: &Api<K>, made: &K) -> kube::Result<()> {
         if let Some(uid) = self.child_uids.get(made) {
-            match found(api.delete(&made.name_any(), &exactly(Some(uid))).await) {
+            match ignore_not_found(api.delete(&made.name_any(), &exactly(Some(uid))).await) {
                 // What has its name is another by now, which is looked at.
                 Err(error) if status(&error).is_some_and(Status::is_conflict) => {}
                 deleted => return deleted.map(drop),
@@ -186,13 +186,13 @@ impl Sessions {
     ///
     /// The order of the reads decides: if `signin` is there after the other object was read, no later session can have made that object.
     async fn make_room<K: Object>(&self, api: &Api<K>, signin: &TkaSignin, desired: &K) -> kube::Result<Slot> {
-        let Some(other) = found(api.get_metadata(&desired.name_any()).await)? else {
+        let Some(other) = ignore_not_found(api.get_metadata(&desired.name_any()).await)? else {
             return Ok(Slot::Free);
         };
         if uid_label(&other) == uid_label(desired) {
             return Ok(Slot::Taken);
         }
-        let current = found(self.signins.get_metadata(&signin.name_any()).await)?;
+        let current = ignore_not_found(self.signins.get_metadata(&signin.name_any()).await)?;
         if current.is_none_or(|current| current.uid() != signin.uid()) {
             return Ok(Slot::Foreign);
         }
@@ -212,20 +212,20 @@ async fn exists<K: Object>(api: &Api<K>, desired: &K) -> kube::Result<bool> {
 
 /// The object in the place of `desired`, if it is of the same session.
 async fn seen<K: Object>(api: &Api<K>, desired: &K) -> kube::Result<Option<PartialObjectMeta<K>>> {
-    let there = found(api.get_metadata(&desired.name_any()).await)?;
+    let there = ignore_not_found(api.get_metadata(&desired.name_any()).await)?;
     Ok(there.filter(|there| uid_label(there) == uid_label(desired)))
 }
 
 /// Deletes exactly this object, and not another that took its name since it was read.
 pub(crate) async fn delete<K: Object>(api: &Api<K>, object: &impl ResourceExt) -> kube::Result<()> {
     let (name, delete) = (object.name_any(), exactly(object.uid()));
-    match found(api.delete(&name, &delete).await) {
+    match ignore_not_found(api.delete(&name, &delete).await) {
         Err(error) if status(&error).is_some_and(Status::is_conflict) => {}
         deleted => return deleted.map(drop),
     }
     // Another has its name, and is left alone; or it is still there.
-    match found(api.get_metadata(&name).await)? {
-        Some(there) if there.uid() == object.uid() => found(api.delete(&name, &delete).await).map(drop),
+    match ignore_not_found(api.get_metadata(&name).await)? {
+        Some(there) if there.uid() == object.uid() => ignore_not_found(api.delete(&name, &delete).await).map(drop),
         _ => Ok(()),
     }
 }
@@ -251,7 +251,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::{double, examples};
+    use crate::{examples, fake_api_server};
 
     /// Makes the children of a session in whose place another has an account, while the `TkaSignin` of its name has the UID `current`.
     /// Returns the outcome, and how the other account was deleted.
@@ -261,7 +261,7 @@ mod tests {
         signin.metadata.uid = Some("u1".into());
         let deletions = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&deletions);
-        let clients = double::clients(move |request| {
+        let clients = fake_api_server::clients(move |request| {
             let mut deletions = noted.lock().unwrap();
             let is_account = request.path.contains("/serviceaccounts");
             let object = |uid: &str, label: &str| {
@@ -269,7 +269,7 @@ mod tests {
                 json!({"apiVersion": "v1", "kind": "PartialObjectMetadata", "metadata": metadata})
             };
             Some(match &*request.method {
-                "POST" if is_account && deletions.is_empty() => double::failure(409, 0),
+                "POST" if is_account && deletions.is_empty() => fake_api_server::failure(409, 0),
                 "POST" => (201, request.body.clone()),
                 "DELETE" => {
                     deletions.push(request.body["preconditions"]["uid"].to_string());

@@ -10,7 +10,7 @@ use tower::util::AndThenLayer;
 
 use crate::metrics::Metrics;
 use crate::observe::{InjectTrace, Observe};
-use crate::retry::{Retries, with_asked};
+use crate::retry::{Retries, propagate_retry_after};
 use crate::watch_activity::WatchActivity;
 
 /// How long a connection may take to be established, with TLS. In the half minute that kube waits, the kernel sends its SYN at ever longer intervals.
@@ -64,13 +64,13 @@ impl Clients {
             // Above the buffer, below which nothing knows any more in which span a request was made.
             .with_layer(&observe)
             .with_layer(&RetryLayer::new(Retries::new(metrics.retries.clone())))
-            .with_layer(&AndThenLayer::new(with_asked));
+            .with_layer(&AndThenLayer::new(propagate_retry_after));
         let sessions = ClientBuilder::try_from(watches.clone())?
             .with_layer(&observe)
-            .with_layer(&AndThenLayer::new(with_asked));
+            .with_layer(&AndThenLayer::new(propagate_retry_after));
         let watches = ClientBuilder::try_from(watches)?
             .with_layer(&observe)
-            .with_layer(&AndThenLayer::new(with_asked));
+            .with_layer(&AndThenLayer::new(propagate_retry_after));
         let watch_activity = WatchActivity::default();
         Ok(Self {
             requests: requests.build(),

@@ -16,17 +16,17 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval_at, timeout};
 use tracing::Instrument;
 
-use crate::end_reason::Intent;
+use crate::end_reason::EndRecord;
 use crate::error::with_causes;
 use crate::metrics::Metrics;
 use crate::objects::WATCHED;
 use crate::per_session::PerSession;
 use crate::session_ages::SessionAges;
 use crate::session_cache::SessionCache;
-use crate::step::{Step, handled, rest, step};
+use crate::step::{Step, handler_grace_left, rest, step};
 use crate::waiting::WatchedWaiting;
 use crate::watched::WatchedSessions;
-use crate::watches::{Heartbeat, WatchFailure, WatchStanding};
+use crate::watches::{Heartbeat, WatchFailure, WatchHealth};
 use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what was not thought of.
@@ -69,7 +69,7 @@ pub struct Loop {
     controller: Controller<TkaSignin>,
     store: Store<TkaSignin>,
     watched: WatchedSessions,
-    standing: WatchStanding,
+    standing: WatchHealth,
     /// What the watch has told of sessions that are gone.
     gone: mpsc::UnboundedReceiver<Gone>,
 }
@@ -107,13 +107,13 @@ impl Loop {
         let waiting = WatchedWaiting::new(store.clone(), &sessions.namespace, asks);
         let _ = sessions.waiting.set(waiting);
         let watch_activity = sessions.watch_activity.clone();
-        let standing = WatchStanding {
+        let standing = WatchHealth {
             synced,
             failure,
             watch_activity: watch_activity.subscribe(),
         };
         let ours = heartbeat.config().labels(WATCHED);
-        let signins = watches::patient(watcher(sessions.watched.clone(), ours))
+        let signins = watches::with_backoff(watcher(sessions.watched.clone(), ours))
             // Who wrote which field is half of an object, and asked for by none.
             .modify(|signin| signin.metadata.managed_fields = None)
             .reflect(writer)
@@ -169,7 +169,7 @@ impl Loop {
 
     /// Whether the loop knows the sessions as they are.
     #[must_use]
-    pub fn standing(&self) -> WatchStanding {
+    pub fn standing(&self) -> WatchHealth {
         self.standing.clone()
     }
 
@@ -189,7 +189,7 @@ impl Loop {
     async fn run_in(self, context: Arc<Context>, stop: impl Future<Output = ()> + Send + Sync + 'static) {
         let reconciles = self
             .controller
-            .reconcile_all_on(context.leadership.gains())
+            .reconcile_all_on(context.leadership.acquisitions())
             .graceful_shutdown_on(stop)
             .run(reconcile, failed, Arc::clone(&context))
             .for_each(|result| async {
@@ -228,7 +228,7 @@ fn may_wait(event: &watcher::Result<watcher::Event<TkaSignin>>) -> bool {
 async fn reconcile(signin: Arc<TkaSignin>, context: Arc<Context>) -> Result<Action, Error> {
     // Also by who only looks on, and may be the next to reconcile: the clock may have been set by then.
     if let Ok(session) = objects::session(&signin) {
-        context.ages.see(&session, Instant::now());
+        context.ages.observe(&session, Instant::now());
     }
     // All are looked at anew when it is gained.
     if !context.leadership.is_held() {
@@ -263,11 +263,11 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
             if signin.metadata.deletion_timestamp.is_none() {
                 tracing::warn!(session = name, %error, "removing invalid TkaSignin: it has this server's labels and is no session");
             }
-            return take_down(signin, context).await;
+            return resume_termination(signin, context).await;
         }
     };
     if ends(signin, &session) {
-        return take_down(signin, context).await;
+        return resume_termination(signin, context).await;
     }
     let (now, rest) = ((context.clock)(), context.rest(signin, &session));
     match step(&session, objects::is_provisioned(signin, &session), now, rest) {
@@ -292,14 +292,14 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
 
 /// Whether it is to be taken down.
 fn ends(signin: &TkaSignin, session: &Session) -> bool {
-    signin.metadata.deletion_timestamp.is_some() || objects::is_to_end(signin, session)
+    signin.metadata.deletion_timestamp.is_some() || objects::has_end_reason(signin, session)
 }
 
 /// Takes down what ends, unless a request does so at this moment.
-async fn take_down(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
+async fn resume_termination(signin: &TkaSignin, context: &Context) -> Result<Action, Error> {
     let session = objects::session(signin).ok();
-    let intent = session.and_then(|session| Intent::of(signin, &session));
-    if let Some(left) = intent.and_then(|intent| handled(&intent, (context.clock)())) {
+    let intent = session.and_then(|session| EndRecord::of(signin, &session));
+    if let Some(left) = intent.and_then(|intent| handler_grace_left(&intent, (context.clock)())) {
         return Ok(Action::requeue(left));
     }
     if context
@@ -309,7 +309,7 @@ async fn take_down(signin: &TkaSignin, context: &Context) -> Result<Action, Erro
     {
         return Ok(Action::requeue(IN_HAND));
     }
-    context.sessions.take_down(signin).await?;
+    context.sessions.resume_termination(signin).await?;
     Ok(Action::await_change())
 }
 
@@ -422,7 +422,7 @@ impl Context {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Clients, Election, double, examples};
+    use crate::{Clients, Election, examples, fake_api_server};
     use jiff::Timestamp;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use prometheus_client::registry::Registry;
@@ -440,7 +440,7 @@ mod tests {
 
     /// What looks after `signin` and nothing else, and sends no request.
     fn context(signin: &TkaSignin) -> Arc<Context> {
-        let clients = double::clients(|_| None);
+        let clients = fake_api_server::clients(|_| None);
         let (store, mut writer) = reflector::store();
         writer.apply_watcher_event(&watcher::Event::Apply(signin.clone()));
         context_of(
@@ -522,7 +522,7 @@ mod tests {
             context.sessions.recorded.begun(signin, first, now);
             context.failed(signin, Some(Duration::from_mins(5)), later);
         }
-        context.ages.see(&session(), now);
+        context.ages.observe(&session(), now);
         context.forget_gone(later);
         let has_begun = |signin| context.sessions.recorded.has_begun(signin, first);
         assert!(has_begun(&there) && !has_begun(&gone));
@@ -542,11 +542,11 @@ mod tests {
         let listed = Arc::new(Mutex::new(vec![deleted.clone(), missed.clone(), there.clone()]));
         let told = Arc::new(Mutex::new(None));
         let (list, event) = (Arc::clone(&listed), Arc::clone(&told));
-        let clients = double::clients(move |request| {
+        let clients = fake_api_server::clients(move |request| {
             if request.query.contains("watch=true") {
                 return event.lock().unwrap().take().map(|event| (200, event));
             }
-            Some(double::list(&list.lock().unwrap()))
+            Some(fake_api_server::list(&list.lock().unwrap()))
         });
         let sessions = examples::sessions(clients.clone(), session().signed_in);
         let reconciles = Loop::new(&sessions, Heartbeat::Calm);
@@ -571,7 +571,7 @@ mod tests {
         until_forgotten(&deleted).await;
         assert!(has_failed(&context, &missed));
         *listed.lock().unwrap() = vec![there.clone()];
-        *told.lock().unwrap() = Some(json!({"type": "ERROR", "object": double::failure(410, 0).1}));
+        *told.lock().unwrap() = Some(json!({"type": "ERROR", "object": fake_api_server::failure(410, 0).1}));
         until_forgotten(&missed).await;
         assert!(has_failed(&context, &there));
     }
@@ -581,7 +581,7 @@ mod tests {
         let (ages, start, seconds) = (SessionAges::default(), Instant::now(), Duration::from_secs);
         let mut session = session();
         let age = |session: &Session, now| {
-            ages.see(session, now);
+            ages.observe(session, now);
             ages.age(session, now)
         };
         assert_eq!(age(&session, start), Duration::ZERO);

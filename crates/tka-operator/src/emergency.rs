@@ -116,7 +116,7 @@ impl UnacknowledgedSignIns {
             scope,
             name: written.rule.map(TryInto::try_into).transpose().ok()?,
         };
-        let glass = Self {
+        let emergency = Self {
             name: SessionName::new(&caller, &rule, None),
             caller,
             rule,
@@ -126,8 +126,8 @@ impl UnacknowledgedSignIns {
             uid: map.uid()?,
             version: map.resource_version()?,
         };
-        let is_own = map.name_any() == name(&glass.name) && !glass.sign_ins.is_empty();
-        is_own.then_some(glass)
+        let is_own = map.name_any() == name(&emergency.name) && !emergency.sign_ins.is_empty();
+        is_own.then_some(emergency)
     }
 }
 
@@ -246,15 +246,15 @@ mod tests {
     #[test]
     fn what_is_kept_is_bounded_and_all_are_counted() {
         let session = session("1h", at(0));
-        let mut glass = kept(None, &session, "r0", 0);
+        let mut emergency = kept(None, &session, "r0", 0);
         for number in 1..30 {
-            glass = kept(Some(&glass), &session, &format!("r{number}"), number);
+            emergency = kept(Some(&emergency), &session, &format!("r{number}"), number);
         }
-        assert_eq!((glass.count, glass.sign_ins.len()), (30, KEPT));
+        assert_eq!((emergency.count, emergency.sign_ins.len()), (30, KEPT));
         assert_eq!(
             (
-                glass.sign_ins[0].request.as_str(),
-                glass.last().unwrap().request.as_str()
+                emergency.sign_ins[0].request.as_str(),
+                emergency.last().unwrap().request.as_str()
             ),
             ("r20", "r29")
         );

@@ -35,7 +35,7 @@ pub enum EndReason {
 
 /// That a session ends, as its `TkaSignin` says.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub(crate) struct Intent {
+pub(crate) struct EndRecord {
     /// The sign-in that it ends: a later one is not meant.
     of: Timestamp,
     /// When that was decided.
@@ -68,9 +68,9 @@ impl fmt::Display for EndReason {
     }
 }
 
-// === impl Intent ===
+// === impl EndRecord ===
 
-impl Intent {
+impl EndRecord {
     pub(crate) fn new(session: &Session, mut end: EndReason, at: Timestamp) -> Self {
         if let EndReason::Revoked(why) | EndReason::Refused(why) = &mut end {
             why.truncate(why.floor_char_boundary(WHY_BYTES));
@@ -104,7 +104,7 @@ impl Intent {
 /// How the session ends that `signin` holds and that is being taken down at `now`. An end that is not written down was not this server's decision, unless
 /// its time was over anyway.
 pub(crate) fn how(signin: &TkaSignin, session: &Session, now: Timestamp) -> EndReason {
-    match Intent::of(signin, session) {
+    match EndRecord::of(signin, session) {
         Some(intent) => intent.end,
         None if session.until() <= now => EndReason::Expired,
         None => EndReason::TakenDown,
@@ -139,28 +139,28 @@ mod tests {
             EndReason::Refused("no".into()),
             EndReason::Broken,
         ] {
-            let text = Intent::new(&session(1), end.clone(), at(5)).to_annotation();
-            let intent = Intent::of(&signin(1, Some(&text), false), &session(1)).unwrap();
+            let text = EndRecord::new(&session(1), end.clone(), at(5)).to_annotation();
+            let intent = EndRecord::of(&signin(1, Some(&text), false), &session(1)).unwrap();
             assert_eq!((intent.end, intent.at), (end, at(5)));
         }
-        let long = Intent::new(&session(1), EndReason::Revoked("ü".repeat(WHY_BYTES)), at(5));
+        let long = EndRecord::new(&session(1), EndReason::Revoked("ü".repeat(WHY_BYTES)), at(5));
         assert!(long.to_annotation().len() < WHY_BYTES + 200);
     }
 
     #[test]
     fn end_reason_is_about_one_sign_in_and_no_later_one() {
-        let text = Intent::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
-        assert_eq!(Intent::of(&signin(2, Some(&text), false), &session(2)), None);
+        let text = EndRecord::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
+        assert_eq!(EndRecord::of(&signin(2, Some(&text), false), &session(2)), None);
         // One that is being deleted ends, also when a sign-in was written onto it meanwhile.
-        assert!(Intent::of(&signin(2, Some(&text), true), &session(2)).is_some());
+        assert!(EndRecord::of(&signin(2, Some(&text), true), &session(2)).is_some());
         for odd in ["", "{}", "[]", "signed_out", r#"{"how": "vanished"}"#] {
-            assert_eq!(Intent::of(&signin(1, Some(odd), true), &session(1)), None, "{odd}");
+            assert_eq!(EndRecord::of(&signin(1, Some(odd), true), &session(1)), None, "{odd}");
         }
     }
 
     #[test]
     fn end_without_a_reason_is_expiry_or_a_deletion() {
-        let text = Intent::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
+        let text = EndRecord::new(&session(1), EndReason::Revoked("gone".into()), at(5)).to_annotation();
         let how = |end: Option<&str>, now: i64| how(&signin(1, end, true), &session(1), at(now));
         assert_eq!(how(None, 9), EndReason::TakenDown);
         assert_eq!(how(None, 3601), EndReason::Expired);

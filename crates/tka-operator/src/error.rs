@@ -177,7 +177,7 @@ pub(crate) fn status(error: &kube::Error) -> Option<&Status> {
 
 /// Whether what was asked for holds for another object than the one that is there, or for another version of it. A patch that names another object by its UID
 /// is invalid to the API server, where a deletion is a conflict.
-pub(crate) fn is_about_another(status: &Status) -> bool {
+pub(crate) fn is_precondition_failure(status: &Status) -> bool {
     let is_uid = |details: &StatusDetails| details.causes.iter().any(|cause| cause.field == "metadata.uid");
     status.is_conflict() || (status.is_invalid() && status.details.as_ref().is_some_and(is_uid))
 }
@@ -189,7 +189,7 @@ pub(crate) fn retry_after(status: &Status) -> Option<Duration> {
 }
 
 /// Takes "it is not there" for an answer.
-pub(crate) fn found<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
+pub(crate) fn ignore_not_found<T>(result: kube::Result<T>) -> kube::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if status(&error).is_some_and(Status::is_not_found) => Ok(None),
@@ -209,10 +209,10 @@ mod tests {
             let status = serde_json::json!({"status": "Failure", "message": "m", "code": code, "reason": reason, "details": details});
             serde_json::from_value(status).unwrap()
         };
-        assert!(is_about_another(&status(409, "Conflict", "")));
-        assert!(is_about_another(&status(422, "Invalid", "metadata.uid")));
-        assert!(!is_about_another(&status(422, "Invalid", "spec.role")));
-        assert!(!is_about_another(&status(403, "Forbidden", "metadata.uid")));
+        assert!(is_precondition_failure(&status(409, "Conflict", "")));
+        assert!(is_precondition_failure(&status(422, "Invalid", "metadata.uid")));
+        assert!(!is_precondition_failure(&status(422, "Invalid", "spec.role")));
+        assert!(!is_precondition_failure(&status(403, "Forbidden", "metadata.uid")));
     }
 
     #[test]

@@ -146,13 +146,13 @@ impl Events {
     }
 
     /// None has acknowledged that. The session may be over by now.
-    pub(crate) fn unacknowledged(&self, glass: &UnacknowledgedSignIns) {
-        let (username, role, name) = (glass.caller.username(), &glass.rule.role, &glass.name);
+    pub(crate) fn unacknowledged(&self, emergency: &UnacknowledgedSignIns) {
+        let (username, role, name) = (emergency.caller.username(), &emergency.rule.role, &emergency.name);
         let note = format!(
             "{username} had the role {role} in an emergency, and none has acknowledged it: tka approvals acknowledge {name}"
         );
         let unacknowledged = Event {
-            secondary: Some(person(&glass.caller)),
+            secondary: Some(person(&emergency.caller)),
             ..event(EventType::Warning, "BreakGlassUnacknowledged", "Acknowledge", note)
         };
         self.send(unacknowledged, Regarding::Server);

@@ -7,7 +7,7 @@ use tka_api::Token;
 use tka_core::Session;
 
 use crate::credential::lifetime;
-use crate::error::{found, status};
+use crate::error::{ignore_not_found, status};
 use crate::{Credential, Error, Sessions};
 
 impl Sessions {
@@ -16,7 +16,7 @@ impl Sessions {
     pub async fn credential(&self, session: &Session) -> Result<Credential, Error> {
         let issued = self.issue(session).await;
         if let Err(Error::NoAccount(name)) = &issued {
-            self.end_if_broken(name).await?;
+            self.begin_end_if_children_missing(name).await?;
         }
         issued
     }
@@ -51,7 +51,7 @@ impl Sessions {
         let answer = match answer {
             // What serde says of it may quote the token.
             Err(kube::Error::SerdeError(_)) => return Err(Error::Incomplete("what makes it a TokenRequest")),
-            answer => found(answer)?.ok_or(Error::NoAccount(name))?,
+            answer => ignore_not_found(answer)?.ok_or(Error::NoAccount(name))?,
         };
         let issued = answer.status.ok_or(Error::Incomplete("the status of a TokenRequest"))?;
         Ok(Credential {

@@ -6,14 +6,11 @@ pub mod approval;
 mod approvals;
 mod attempts;
 mod break_glass;
-mod by_use;
 mod child_uids;
 mod children;
 pub mod clients;
 pub mod controller;
 pub mod credential;
-#[cfg(test)]
-mod double;
 pub mod election;
 mod emergency;
 mod end_reason;
@@ -22,12 +19,15 @@ pub mod error;
 mod events;
 #[cfg(test)]
 mod examples;
+#[cfg(test)]
+mod fake_api_server;
 mod issue;
 pub mod live;
 mod lock;
 pub mod metrics;
 mod objects;
 mod observe;
+mod on_use;
 mod oversight;
 mod per_session;
 mod progress;
@@ -54,7 +54,7 @@ mod watches;
 pub use account_token::claims;
 pub use approval::{ApprovalDecision, ApprovalRequest, RequestClosed, RequestState, Vote};
 pub use approvals::{MAX_WAITING, NewRequest, RecordRequest, RequestOutcome};
-pub use attempts::{Attempt, Outcome, Part, SignIn, SignedIn, Waiter};
+pub use attempts::{Attempt, AttemptRole, Follower, Outcome, SignIn, SignedIn};
 pub use clients::Clients;
 pub use credential::{Credential, LONGEST_CREDENTIAL};
 pub use election::{Election, Leadership};
@@ -69,15 +69,15 @@ pub use per_session::PerSession;
 pub use quota::{DeviceQuotas, SessionLimits};
 pub use records::{NotRecorded, Records};
 pub use retry::backoff;
-pub use roles::NamedRoles;
+pub use roles::BindableRoles;
 pub use sessions::Sessions;
-pub use sign_out::{SignOut, Withdrawals};
+pub use sign_out::{RevokedSessions, SignOut};
 pub use stored::{SessionFilter, StoredSession};
 pub use sweep::SweepReport;
 pub use waiting::{WaitingSignIn, WatchedWaiting};
 pub use watch_activity::WatchActivity;
 pub use watched::WatchedSessions;
-pub use watches::{Heartbeat, WatchFailure, WatchStanding};
+pub use watches::{Heartbeat, WatchFailure, WatchHealth};
 
 use std::sync::Arc;
 

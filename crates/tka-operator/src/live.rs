@@ -45,7 +45,7 @@ impl SessionState {
         let pending = SessionFilter::Live
             .stored(signin)
             .filter(|stored| !stored.provisioned && stored.session.until() > now)
-            .filter(|stored| !objects::is_to_end(signin, &stored.session));
+            .filter(|stored| !objects::has_end_reason(signin, &stored.session));
         pending.map_or(Self::None, |_| Self::Pending)
     }
 }
@@ -61,7 +61,7 @@ impl LiveSession {
         }
         let session = objects::session(signin).ok()?;
         let until = step::end(signin, &session, false, now);
-        if until <= now || objects::is_to_end(signin, &session) {
+        if until <= now || objects::has_end_reason(signin, &session) {
             return None;
         }
         Some(Self {
@@ -77,7 +77,7 @@ impl LiveSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::end_reason::{EndReason, Intent};
+    use crate::end_reason::{EndReason, EndRecord};
     use crate::{examples, progress};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use tka_api::resource::ANNOTATION_END;
@@ -111,7 +111,7 @@ mod tests {
         let start = examples::at(100);
         let session = examples::session("1h", start);
         let mut signin = provisioned(&session, start);
-        let intent = Intent::new(&session, EndReason::SignedOut, start).to_annotation();
+        let intent = EndRecord::new(&session, EndReason::SignedOut, start).to_annotation();
         signin
             .metadata
             .annotations

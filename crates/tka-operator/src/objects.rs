@@ -22,7 +22,7 @@ use tka_core::{
 
 use crate::Error;
 use crate::approval::{ApprovalRequest, RequestState};
-use crate::end_reason::Intent;
+use crate::end_reason::EndRecord;
 
 /// How far the clocks of two replicas may be apart for one to believe what the other wrote.
 const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(60);
@@ -92,7 +92,7 @@ pub(crate) fn carry_out(
         return None;
     }
     // Its caller ended what they asked to extend. They ask anew if they want it after all.
-    if !is_awaiting(existing) && is_to_end(existing, &session(existing).ok()?) {
+    if !is_awaiting(existing) && has_end_reason(existing, &session(existing).ok()?) {
         return None;
     }
     let granted = checked.granted(checked.approved_at()?).to_annotation();
@@ -407,13 +407,13 @@ pub(crate) fn was_provisioned(signin: &TkaSignin) -> bool {
 }
 
 /// Whether its end reason is written. Its account and bindings may still exist.
-pub(crate) fn is_to_end(signin: &TkaSignin, session: &Session) -> bool {
-    Intent::of(signin, session).is_some()
+pub(crate) fn has_end_reason(signin: &TkaSignin, session: &Session) -> bool {
+    EndRecord::of(signin, session).is_some()
 }
 
 /// Whether `signin` holds just `session`, provisioned and not to end, of which its user may have `max_sessions` through the same rule.
-pub(crate) fn stands(signin: &TkaSignin, session: &Session, max: Option<NonZeroU32>) -> bool {
-    let goes_on = signin.metadata.deletion_timestamp.is_none() && !is_to_end(signin, session);
+pub(crate) fn is_current_and_provisioned(signin: &TkaSignin, session: &Session, max: Option<NonZeroU32>) -> bool {
+    let goes_on = signin.metadata.deletion_timestamp.is_none() && !has_end_reason(signin, session);
     let is_same = self::session(signin).is_ok_and(|there| there == *session);
     let has_limit = max_sessions(signin).is_ok_and(|there| there == max);
     goes_on && is_same && has_limit && is_provisioned(signin, session)
@@ -547,7 +547,7 @@ mod tests {
         let goes_on = with_request(stored(), &checked);
         assert!(carried_out(Some(&goes_on), &checked).is_some());
         let mut ends = goes_on;
-        let intent = Intent::new(&alice(), crate::EndReason::SignedOut, alice().signed_in).to_annotation();
+        let intent = EndRecord::new(&alice(), crate::EndReason::SignedOut, alice().signed_in).to_annotation();
         ends.metadata
             .annotations
             .get_or_insert_default()

@@ -42,7 +42,7 @@ impl Sessions {
 
     /// Ends the session of that name, whose owner does not ask for it, because of `why`. When this returns, its account and bindings are gone. Says whether
     /// there was one. How an end goes that has begun already is not changed.
-    pub async fn end_of_other(&self, name: &SessionName, why: String) -> Result<bool, Error> {
+    pub async fn end_session_of_other(&self, name: &SessionName, why: String) -> Result<bool, Error> {
         let _lock = self.locks.take(name.as_str()).await?;
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
@@ -66,7 +66,7 @@ fn is_no_place(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::{self, ApiRequest, StoredSignin};
+    use crate::fake_api_server::{self, ApiRequest, StoredSignin};
     use crate::{examples, objects};
     use kube::ResourceExt;
     use serde_json::json;
@@ -83,15 +83,15 @@ mod tests {
         let (first, last) = ([signins[0].clone(), ending], [signins[2].clone()]);
         let asked = Arc::new(Mutex::new(Vec::new()));
         let queries = Arc::clone(&asked);
-        let clients = double::clients(move |request: &ApiRequest| {
+        let clients = fake_api_server::clients(move |request: &ApiRequest| {
             queries.lock().unwrap().push(request.query.clone());
             let is_next = |place| request.query.contains(&format!("continue={place}"));
             Some(match (is_next("two"), is_next("gone"), is_next("made-up")) {
-                (true, _, _) => double::list(&last),
-                (_, true, _) => double::failure(410, 0),
-                (_, _, true) => double::failure(400, 0),
+                (true, _, _) => fake_api_server::list(&last),
+                (_, true, _) => fake_api_server::failure(410, 0),
+                (_, _, true) => fake_api_server::failure(400, 0),
                 _ => {
-                    let (code, mut page) = double::list(&first);
+                    let (code, mut page) = fake_api_server::list(&first);
                     page["metadata"]["continue"] = json!("two");
                     (code, page)
                 }
@@ -118,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn failure_of_the_first_page_is_no_end_of_the_list() {
-        let clients = double::clients(|_| Some(double::failure(400, 0)));
+        let clients = fake_api_server::clients(|_| Some(fake_api_server::failure(400, 0)));
         let sessions = examples::sessions(clients, examples::at(100));
         assert!(matches!(sessions.page(None).await, Err(Error::Api(_))));
     }
@@ -130,7 +130,7 @@ mod tests {
         let kept = StoredSignin::new(&objects::signin(&session, None, "tka"));
         let (server, written) = (kept.clone(), Arc::new(Mutex::new(String::new())));
         let patches = Arc::clone(&written);
-        let clients = double::clients(move |request| {
+        let clients = fake_api_server::clients(move |request| {
             if request.method == "PATCH" {
                 patches.lock().unwrap().push_str(&request.body.to_string());
             }
@@ -138,7 +138,7 @@ mod tests {
         });
         let sessions = examples::sessions(clients, start);
         let (name, why) = (session.name(), "ended by alice@example.com");
-        let end = || sessions.end_of_other(&name, why.to_owned());
+        let end = || sessions.end_session_of_other(&name, why.to_owned());
         assert!(end().await.unwrap());
         assert!(kept.now().is_none());
         let written = written.lock().unwrap().clone();
@@ -147,9 +147,14 @@ mod tests {
         let waiting = StoredSignin::new(&objects::signin(&session, None, "tka"));
         waiting.annotate(tka_api::resource::ANNOTATION_LAST_SIGN_IN, "no time");
         let server = waiting.clone();
-        let clients = double::clients(move |request| Some(server.answer(request)));
+        let clients = fake_api_server::clients(move |request| Some(server.answer(request)));
         let sessions = examples::sessions(clients, start);
-        assert!(!sessions.end_of_other(&session.name(), "x".to_owned()).await.unwrap());
+        assert!(
+            !sessions
+                .end_session_of_other(&session.name(), "x".to_owned())
+                .await
+                .unwrap()
+        );
         assert!(
             waiting
                 .now()

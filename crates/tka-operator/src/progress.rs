@@ -86,7 +86,7 @@ pub(crate) fn terminating(signin: &TkaSignin, error: &Error, now: Timestamp) -> 
 }
 
 /// Whether `next` says nothing that `signin` does not: what is tried every second is told once.
-pub(crate) fn is_said(signin: &TkaSignin, next: &TkaSigninStatus) -> bool {
+pub(crate) fn is_unchanged(signin: &TkaSignin, next: &TkaSigninStatus) -> bool {
     signin.status.as_ref() == Some(next)
 }
 
@@ -162,8 +162,11 @@ mod tests {
     fn what_is_repeated_is_not_said_again() {
         let first = pending(&signin(None), &failed(), at(1));
         let stored = signin(Some(first));
-        assert!(is_said(&stored, &pending(&stored, &failed(), at(9))));
-        assert!(!is_said(&stored, &pending(&stored, &Error::Incomplete("x"), at(9))));
+        assert!(is_unchanged(&stored, &pending(&stored, &failed(), at(9))));
+        assert!(!is_unchanged(
+            &stored,
+            &pending(&stored, &Error::Incomplete("x"), at(9))
+        ));
     }
 
     #[test]

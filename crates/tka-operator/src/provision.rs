@@ -12,8 +12,8 @@ use tka_api::resource::TkaSignin;
 use tka_core::{RoleName, Session, SessionName, SignInTrigger};
 use tokio::time::timeout;
 
-use crate::attempts::{Attempt, Outcome, Part, SIGN_IN_TIMEOUT, SignIn, SignedIn};
-use crate::error::{found, status, with_causes};
+use crate::attempts::{Attempt, AttemptRole, Outcome, SIGN_IN_TIMEOUT, SignIn, SignedIn};
+use crate::error::{ignore_not_found, status, with_causes};
 use crate::lock::SessionLock;
 use crate::records::Records;
 use crate::termination::Precondition;
@@ -28,16 +28,16 @@ const WRITE_TRIES: usize = 3;
 impl Sessions {
     /// Joins an attempt at the same sign-in, or begins one. Each sign-in must be authorised and recorded by itself.
     #[must_use]
-    pub fn join(&self, sign_in: &SignIn) -> Part {
+    pub fn join(&self, sign_in: &SignIn) -> AttemptRole {
         let part = self.attempts.join(sign_in);
-        if matches!(part, Part::Waiter(_)) {
+        if matches!(part, AttemptRole::Follower(_)) {
             tracing::debug!(session = %sign_in.session.name(), "joined an identical sign-in");
         }
         part
     }
 
     /// Takes the lock of the session that `attempt` is about. If it does not come free, all that wait for the attempt are told.
-    pub async fn lock_for(&self, attempt: Attempt) -> Result<(Attempt, SessionLock), Arc<Error>> {
+    pub async fn lock_attempt(&self, attempt: Attempt) -> Result<(Attempt, SessionLock), Arc<Error>> {
         match self.lock(&attempt.name()).await.map_err(Arc::new) {
             Ok(lock) => Ok((attempt, lock)),
             Err(error) => {
@@ -81,13 +81,13 @@ impl Sessions {
     }
 
     async fn write_and_provision(&self, attempt: &Attempt, records: &dyn Records) -> Result<SignedIn, Error> {
-        let (requested, max_sessions) = (&attempt.begun_for().session, attempt.begun_for().max_sessions);
+        let (requested, max_sessions) = (&attempt.sign_in().session, attempt.sign_in().max_sessions);
         let (name, role) = (attempt.name(), &requested.rule.role);
         let (role, existing) = join(self.check_role(role), self.signins.get_opt(name.as_str())).await;
         role?;
-        let existing = self.without_waiting(existing?, attempt).await?;
+        let existing = self.delete_superseded_approval(existing?, attempt).await?;
         if requested.on_use == Some(SignInTrigger::ByUse) {
-            return Box::pin(self.begin_by_use(attempt, existing, records)).await;
+            return Box::pin(self.begin_on_use(attempt, existing, records)).await;
         }
         let is_admitted = |existing: &TkaSignin| objects::is_admitted(existing, (self.clock)());
         if !existing.as_ref().is_some_and(is_admitted) {
@@ -98,34 +98,34 @@ impl Sessions {
         }
         // This fixes when it was signed in to, and so its end.
         let session = &attempt.freeze_session();
-        let stands = |existing: &TkaSignin| objects::stands(existing, session, max_sessions);
+        let stands = |existing: &TkaSignin| objects::is_current_and_provisioned(existing, session, max_sessions);
         if existing.as_ref().is_some_and(stands) {
             return self.reuse_session(attempt, session, max_sessions, records).await;
         }
         let mut desired = objects::signin(session, max_sessions, &self.namespace);
-        if let Some(checked) = &attempt.begun_for().approved {
+        if let Some(checked) = &attempt.sign_in().approved {
             let carried_out = objects::carry_out(&mut desired, existing.as_ref(), checked, (self.clock)());
             carried_out.ok_or_else(|| Error::EndedMeanwhile(name.clone()))?;
             if let Some(waits) = existing.as_ref().filter(|existing| objects::is_awaiting(existing)) {
-                desired.metadata.resource_version = self.say_pending(waits).await?.resource_version();
+                desired.metadata.resource_version = self.set_pending_status(waits).await?.resource_version();
             }
         }
         if let Some(existing) = &existing {
             objects::clear_stale_annotations(&mut desired, existing);
         }
         let signin = self.write_signin(&desired).await?;
-        self.give(attempt, &signin, session, Precondition::SameObject, records)
+        self.admit_and_provision(attempt, &signin, session, Precondition::SameObject, records)
             .await
     }
 
     /// What there is of the session before it is written. What only waits for approval makes way for a sign-in that needs none.
-    async fn without_waiting(
+    async fn delete_superseded_approval(
         &self,
         existing: Option<TkaSignin>,
         attempt: &Attempt,
     ) -> Result<Option<TkaSignin>, Error> {
         match existing {
-            Some(waits) if objects::is_awaiting(&waits) && attempt.begun_for().approved.is_none() => {
+            Some(waits) if objects::is_awaiting(&waits) && attempt.sign_in().approved.is_none() => {
                 self.remove_waiting(&waits).await?;
                 Ok(None)
             }
@@ -134,7 +134,7 @@ impl Sessions {
     }
 
     /// Admits and provisions the session that `signin` holds, which was just written. Unless it is to be had, it ends if it is `unchanged`.
-    pub(crate) async fn give(
+    pub(crate) async fn admit_and_provision(
         &self,
         attempt: &Attempt,
         signin: &TkaSignin,
@@ -142,7 +142,7 @@ impl Sessions {
         unchanged: Precondition,
         records: &dyn Records,
     ) -> Result<SignedIn, Error> {
-        let (name, max_sessions) = (attempt.name(), attempt.begun_for().max_sessions);
+        let (name, max_sessions) = (attempt.name(), attempt.sign_in().max_sessions);
         let abort = |error| self.abort_sign_in(signin, error, unchanged, records);
         if let Err(error) = self.ensure_admitted(signin, session, max_sessions).await {
             return Err(abort(error).await);
@@ -151,7 +151,7 @@ impl Sessions {
         let (provisioned, credential) = match self.provision(signin, session, &close, records).await {
             Ok(credential) => (true, credential),
             Err(error @ Error::EndedMeanwhile(_)) => return Err(error),
-            Err(error) if is_final(signin, &error) => return Err(abort(error).await),
+            Err(error) if ends_session(signin, &error) => return Err(abort(error).await),
             Err(error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed; the reconcile loop tries again");
                 if let Err(error) = self.record(signin, session, records).await {
@@ -181,7 +181,7 @@ impl Sessions {
     ) -> Result<SignedIn, Error> {
         let (name, wants_credential) = (session.name(), attempt.close());
         let live = self.signins.get_opt(name.as_str()).await?;
-        let live = live.filter(|live| objects::stands(live, session, max_sessions));
+        let live = live.filter(|live| objects::is_current_and_provisioned(live, session, max_sessions));
         let signin = live.ok_or_else(|| Error::Contended(name.to_string()))?;
         self.record(&signin, session, records).await?;
         self.recorded.forget(&signin);
@@ -242,7 +242,7 @@ impl Sessions {
 
     /// Refuses a role that the cluster does not have, before anything is written. The server may read only those that it may bind somewhere.
     pub(crate) async fn check_role(&self, role: &RoleName) -> Result<(), Error> {
-        match found(self.roles.get_metadata(role.as_str()).await) {
+        match ignore_not_found(self.roles.get_metadata(role.as_str()).await) {
             Ok(Some(_)) => Ok(()),
             Ok(None) => Err(Error::NoSuchRole(role.clone())),
             Err(error) => Err(role_error(error, role)),
@@ -279,7 +279,7 @@ impl Sessions {
         records: &dyn Records,
     ) -> Result<Option<Credential>, Error> {
         if session.on_use == Some(SignInTrigger::ByUse) {
-            self.refuse_ended(&session.name()).await?;
+            self.check_tombstone(&session.name()).await?;
         }
         self.make_children(signin, session).await?;
         // No credential is given of a session whose status does not say that it is provisioned.
@@ -338,7 +338,7 @@ impl Sessions {
             return Ok(());
         }
         match self.complete_one(&signin, &session).await {
-            Err(error) if is_final(&signin, &error) => {
+            Err(error) if ends_session(&signin, &error) => {
                 tracing::warn!(session = %name, error = with_causes(&error), "provisioning failed permanently; terminating the session");
                 match self
                     .abort_sign_in(&signin, error, Precondition::SameVersion, &*self.records)
@@ -357,7 +357,7 @@ impl Sessions {
     }
 
     /// Waits until the session of that name is provisioned, or gone. The caller sets a time limit.
-    pub async fn provisioned(&self, name: &SessionName) {
+    pub async fn wait_until_provisioned(&self, name: &SessionName) {
         let is_provisioned = |signin: &TkaSignin| {
             objects::session(signin).is_ok_and(|session| objects::is_provisioned(signin, &session))
         };
@@ -368,7 +368,7 @@ impl Sessions {
 
 /// Whether `error` ends the session that `signin` holds. A session that was never usable ends by any permanent error. A usable one ends only if its
 /// role, a namespace or its place in a quota is gone. Any other refusal, such as one by a webhook, only keeps it from being extended.
-fn is_final(signin: &TkaSignin, error: &Error) -> bool {
+fn ends_session(signin: &TkaSignin, error: &Error) -> bool {
     if objects::was_provisioned(signin) {
         return error.is_about_rule();
     }
@@ -404,10 +404,10 @@ fn is_about_role(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::{self, Answer, ApiRequest, StoredSignin};
-    use crate::end_reason::Intent;
+    use crate::end_reason::EndRecord;
     use crate::examples::{self, at};
-    use crate::{Part, Waiter, progress};
+    use crate::fake_api_server::{self, Answer, ApiRequest, StoredSignin};
+    use crate::{AttemptRole, Follower, progress};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::json;
     use std::sync::Mutex;
@@ -424,7 +424,7 @@ mod tests {
     /// Answers as an API server with `kept` and, in lists, `others`.
     fn answer(kept: &StoredSignin, others: &[TkaSignin], request: &ApiRequest) -> Answer {
         if request.path.ends_with("/tkasignins") {
-            return double::list(others);
+            return fake_api_server::list(others);
         }
         if request.path.contains("/clusterroles/") {
             let role =
@@ -452,16 +452,16 @@ mod tests {
 
     /// Signs in as the first of so many that ask for the same, and returns what they all get.
     async fn sign_in(sessions: &Sessions, sign_in: &SignIn, others: usize) -> Vec<Outcome> {
-        let Part::Leader(attempt) = sessions.join(sign_in) else {
+        let AttemptRole::Leader(attempt) = sessions.join(sign_in) else {
             panic!("it waits");
         };
-        let waiters: Vec<Waiter> = (0..others)
+        let waiters: Vec<Follower> = (0..others)
             .map(|_| match sessions.join(sign_in) {
-                Part::Leader(_) => panic!("it leads"),
-                Part::Waiter(waiter) => waiter,
+                AttemptRole::Leader(_) => panic!("it leads"),
+                AttemptRole::Follower(waiter) => waiter,
             })
             .collect();
-        let (attempt, lock) = sessions.lock_for(*attempt).await.unwrap();
+        let (attempt, lock) = sessions.lock_attempt(*attempt).await.unwrap();
         let mut outcomes = vec![sessions.sign_in(attempt, &lock, &examples::Unrecorded).await];
         for waiter in waiters {
             outcomes.push(waiter.outcome().await.unwrap());
@@ -475,7 +475,7 @@ mod tests {
         let session = examples::session("1h", at(100));
         let (kept, writes) = (StoredSignin::new(&begun(&session)), Arc::new(Mutex::new(Vec::new())));
         let (server, noted) = (kept.clone(), Arc::clone(&writes));
-        let clients = double::clients(move |request| {
+        let clients = fake_api_server::clients(move |request| {
             if request.method != "GET" && !request.path.ends_with("/events") {
                 let write = format!("{} {}", request.method, request.path);
                 noted.lock().unwrap().push(write);
@@ -502,11 +502,11 @@ mod tests {
     #[tokio::test]
     async fn what_another_replica_is_to_end_is_not_given() {
         let session = examples::session("1h", at(100));
-        let intent = Intent::new(&session, EndReason::Refused("too many".into()), at(102)).to_annotation();
+        let intent = EndRecord::new(&session, EndReason::Refused("too many".into()), at(102)).to_annotation();
         let account = format!("/serviceaccounts/{}", session.name());
         let (server, removals) = (StoredSignin::new(&begun(&session)), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&removals);
-        let clients = double::clients(move |request| {
+        let clients = fake_api_server::clients(move |request| {
             counted.fetch_add(usize::from(request.path.ends_with(&account)), Ordering::SeqCst);
             if request.method == "POST" && request.path.ends_with("/serviceaccounts") {
                 server.annotate(ANNOTATION_END, &intent);
@@ -530,7 +530,8 @@ mod tests {
         there.status = Some(progress::active(&there, &first, at(100)));
         let kept = StoredSignin::new(&begun(&second));
         let server = kept.clone();
-        let clients = double::clients(move |request| Some(answer(&server, std::slice::from_ref(&there), request)));
+        let clients =
+            fake_api_server::clients(move |request| Some(answer(&server, std::slice::from_ref(&there), request)));
         let one = NonZeroU32::MIN;
         let sessions = examples::sessions_within(one, clients, at(102), Arc::new(examples::Unrecorded));
         sessions.complete(&second.name()).await.unwrap();

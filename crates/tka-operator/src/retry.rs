@@ -117,7 +117,7 @@ fn is_passing(status: StatusCode) -> bool {
 }
 
 /// Has who asked hear how long the API server asks to wait. It says so in a header, and kube reads only bodies.
-pub(crate) async fn with_asked<B>(response: Response<B>) -> Result<Response<BodyStream>, BoxError>
+pub(crate) async fn propagate_retry_after<B>(response: Response<B>) -> Result<Response<BodyStream>, BoxError>
 where
     B: BodyExt<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {

@@ -21,7 +21,7 @@ const RESOURCE: &str = "clusterroles";
 
 /// The `ClusterRole`s that this server's own rights name, sorted. None where its rights name none.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct NamedRoles {
+pub struct BindableRoles {
     /// Those that the cluster does not have.
     pub missing: Vec<String>,
     /// The others from which more follows than their rules say, with what follows, whatever the version of Kubernetes is.
@@ -32,7 +32,7 @@ pub struct NamedRoles {
 
 impl Sessions {
     /// Reads the `ClusterRole`s that this server's own rights name.
-    pub async fn named_roles(&self) -> Result<NamedRoles, Error> {
+    pub async fn named_roles(&self) -> Result<BindableRoles, Error> {
         let reviews: Api<SelfSubjectRulesReview> = Api::all(self.client.clone());
         let review = SelfSubjectRulesReview {
             spec: SelfSubjectRulesReviewSpec {
@@ -46,7 +46,7 @@ impl Sessions {
             let role = self.roles.get_opt(&name).await?;
             Ok::<_, Error>((name, role))
         });
-        let mut found = NamedRoles::default();
+        let mut found = BindableRoles::default();
         for (name, role) in try_join_all(reads).await? {
             let Some(role) = role else {
                 found.missing.push(name);
@@ -62,7 +62,7 @@ impl Sessions {
     }
 
     /// Refuses what a rule gives if the cluster does not have the role, or does not let this server bind it wherever the rule says. Nothing is written.
-    pub async fn check_rule(&self, role: &RoleName, scope: &Scope) -> Result<(), Error> {
+    pub async fn check_bindable(&self, role: &RoleName, scope: &Scope) -> Result<(), Error> {
         let (exists, may_bind) = join(self.check_role(role), self.check_binding(role, scope)).await;
         exists.and(may_bind)
     }
@@ -133,8 +133,8 @@ fn role_rule(rule: PolicyRule) -> RoleRule {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::clients;
     use crate::examples;
+    use crate::fake_api_server::clients;
     use serde_json::json;
 
     #[tokio::test]
@@ -207,13 +207,13 @@ mod tests {
             let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
             Scope::from_stored(&names).unwrap()
         };
-        sessions.check_rule(&role, &there(&["shop"])).await.unwrap();
+        sessions.check_bindable(&role, &there(&["shop"])).await.unwrap();
         for (scope, place) in [
             (Scope::Cluster, "in the whole cluster"),
             (there(&["other"]), "in the namespace other"),
             (there(&["other", "shop"]), "in the namespace other"),
         ] {
-            let error = sessions.check_rule(&role, &scope).await.unwrap_err();
+            let error = sessions.check_bindable(&role, &scope).await.unwrap_err();
             assert!(error.to_string().ends_with(place), "{error}");
             assert!(!error.is_transient());
         }

@@ -19,7 +19,7 @@ pub(crate) struct SessionAges(Mutex<PerSession<Timestamp, Instant>>);
 
 impl SessionAges {
     /// `session` is seen at `now`.
-    pub(crate) fn see(&self, session: &Session, now: Instant) {
+    pub(crate) fn observe(&self, session: &Session, now: Instant) {
         self.all()
             .get_or_insert_with(session.name().as_str(), session.signed_in, || now);
     }

@@ -136,7 +136,7 @@ impl Sessions {
 
     /// Tells that `caller` was refused a session, and `why`. Each may be a write to the API server. The caller of this sees to it that a
     /// storm of refusals is not one of events.
-    pub fn tell_refused(&self, caller: &Caller, why: &str) {
+    pub fn emit_refused_event(&self, caller: &Caller, why: &str) {
         self.events.refused_session(caller, why);
     }
 
@@ -173,7 +173,7 @@ impl Sessions {
     }
 
     /// The session of that name, if it is one of `caller`'s, on whatever device.
-    pub async fn of_user_named(
+    pub async fn get_for_user(
         &self,
         caller: &Caller,
         name: &str,

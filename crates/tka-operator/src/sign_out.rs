@@ -36,7 +36,7 @@ pub struct SignOut {
 
 /// Sessions of which the access is gone. Their records are left, and the `TkaSignin`s themselves.
 #[derive(Debug, Default)]
-pub struct Withdrawals(Vec<(TkaSignin, EndInProgress)>);
+pub struct RevokedSessions(Vec<(TkaSignin, EndInProgress)>);
 
 /// A session that is left to be ended.
 #[derive(Debug)]
@@ -95,19 +95,19 @@ impl Sessions {
         names: Vec<SessionName>,
         records: &dyn Records,
     ) -> Result<Option<Session>, Error> {
-        let there = self.read_of_device(caller, names).await?.into_iter();
+        let there = self.list_for_device(caller, names).await?.into_iter();
         let meant: Vec<_> = there
             .filter_map(|signin| Some((objects::session(&signin).ok()?, signin)))
             .filter(|(session, _)| session.label.is_none() || session.is_elevation())
             .collect();
         // None is left because another fails.
-        let ends = join_all(meant.iter().map(|(_, signin)| self.end_as_read(signin, records))).await;
+        let ends = join_all(meant.iter().map(|(_, signin)| self.end_at_version(signin, records))).await;
         ends.into_iter().collect::<Result<Vec<()>, _>>()?;
         Ok(last(meant.into_iter().map(|(session, _)| session)))
     }
 
     /// All of `caller`'s on this device, and what has these names.
-    async fn read_of_device(&self, caller: &Caller, by_rule: Vec<SessionName>) -> Result<Vec<TkaSignin>, Error> {
+    async fn list_for_device(&self, caller: &Caller, by_rule: Vec<SessionName>) -> Result<Vec<TkaSignin>, Error> {
         let reads = by_rule
             .into_iter()
             .map(|name| async move { self.signins.get_opt(name.as_str()).await });
@@ -119,7 +119,7 @@ impl Sessions {
     }
 
     /// Ends the session that `signin` holds, which was read a moment ago.
-    async fn end_as_read(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
+    async fn end_at_version(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
         let _lock = self.locks.take(&signin.name_any()).await?;
         // What ends already may be gone by now, and its record written.
         if signin.metadata.deletion_timestamp.is_none() {
@@ -130,14 +130,14 @@ impl Sessions {
                 ended => return ended.map(drop),
             }
         }
-        match self.same(signin).await? {
-            Some(live) => self.sign_out_of(&live, records).await.map(drop),
+        match self.refetch(signin).await? {
+            Some(live) => self.end_by_owner(&live, records).await.map(drop),
             None => Ok(()),
         }
     }
 
     /// All sessions of `caller`, on whatever device.
-    pub async fn sign_out_of_all(&self, caller: &Caller) -> Result<SignOut, Error> {
+    pub async fn list_for_sign_out(&self, caller: &Caller) -> Result<SignOut, Error> {
         let signins = self.signins_of_user(caller).await?.into_iter();
         let sessions = signins.filter(|signin| objects::session(signin).is_ok());
         Ok(SignOut {
@@ -150,8 +150,12 @@ impl Sessions {
     /// Takes the access of `all` sessions away, and leaves those of which that failed. What may be tried again is, `until` then.
     ///
     /// Another sign-out of the same user waits for this one: what is asked twice is not done twice.
-    pub async fn withdraw_all(&self, all: &mut SignOut, until: Instant) -> (Withdrawals, Result<(), Error>) {
-        let mut withdrawals = Withdrawals::default();
+    pub async fn remove_access_of_all(
+        &self,
+        all: &mut SignOut,
+        until: Instant,
+    ) -> (RevokedSessions, Result<(), Error>) {
+        let mut withdrawals = RevokedSessions::default();
         let name = format!("sign-out of {}", all.caller.user_key());
         let _one = loop {
             match self.locks.take(&name).await {
@@ -160,30 +164,32 @@ impl Sessions {
                 Err(_) => {}
             }
         };
-        let withdrawn = self.withdraw_until(&mut all.sessions, &mut withdrawals, until).await;
+        let withdrawn = self
+            .remove_access_with_retry(&mut all.sessions, &mut withdrawals, until)
+            .await;
         (withdrawals, withdrawn)
     }
 
     /// Ends what is left of a sign-out that failed, `until` then. Does nothing while another task does so for the same user.
-    pub async fn go_on(&self, mut all: SignOut, until: Instant, records: &dyn Records) {
+    pub async fn resume_sign_out(&self, mut all: SignOut, until: Instant, records: &dyn Records) {
         // No UID has a space.
         let name = format!("sign-out of {} goes on", all.caller.user_key());
         if self.ends_in_progress.holds(&name) {
             return;
         }
         let _hand = self.ends_in_progress.take(name);
-        let (withdrawals, _) = self.withdraw_all(&mut all, until).await;
-        self.let_go_all(withdrawals, records).await;
+        let (withdrawals, _) = self.remove_access_of_all(&mut all, until).await;
+        self.release_all(withdrawals, records).await;
     }
 
-    async fn withdraw_until(
+    async fn remove_access_with_retry(
         &self,
         left: &mut Vec<RemainingSession>,
-        withdrawals: &mut Withdrawals,
+        withdrawals: &mut RevokedSessions,
         until: Instant,
     ) -> Result<(), Error> {
         loop {
-            let Some(error) = self.withdraw_each(left, withdrawals).await else {
+            let Some(error) = self.remove_access_once(left, withdrawals).await else {
                 return Ok(());
             };
             let wait = error.retry_after().unwrap_or_default().max(AGAIN);
@@ -198,10 +204,14 @@ impl Sessions {
     }
 
     /// Takes the access of each of `left` away, and leaves those of which that failed. Returns the error that asks for the longest wait.
-    async fn withdraw_each(&self, left: &mut Vec<RemainingSession>, withdrawals: &mut Withdrawals) -> Option<Error> {
+    async fn remove_access_once(
+        &self,
+        left: &mut Vec<RemainingSession>,
+        withdrawals: &mut RevokedSessions,
+    ) -> Option<Error> {
         let all = std::mem::take(left).into_iter();
         let ends = all.map(|one| async move {
-            let withdrawn = self.withdraw_one(&one).await;
+            let withdrawn = self.remove_access_of(&one).await;
             (one, withdrawn)
         });
         let mut ends = stream::iter(ends).buffer_unordered(AT_ONCE);
@@ -223,7 +233,7 @@ impl Sessions {
         worst
     }
 
-    async fn withdraw_one(
+    async fn remove_access_of(
         &self,
         RemainingSession { signin, is_tried }: &RemainingSession,
     ) -> Result<Option<(TkaSignin, EndInProgress)>, Error> {
@@ -231,28 +241,28 @@ impl Sessions {
         let _lock = self.locks.take(&signin.name_any()).await?;
         // What ends already may be gone by now, and its record written.
         if !is_tried && signin.metadata.deletion_timestamp.is_none() {
-            let withdrawn = self.withdraw(signin, EndReason::SignedOut, Precondition::SameVersion);
+            let withdrawn = self.remove_access(signin, EndReason::SignedOut, Precondition::SameVersion);
             match withdrawn.await {
                 // It was changed since it was read.
                 Err(Error::Contended(_)) => {}
                 withdrawn => return Ok(ends_in_progress(withdrawn?, hand)),
             }
         }
-        let Some(live) = self.same(signin).await? else {
+        let Some(live) = self.refetch(signin).await? else {
             return Ok(None);
         };
         // Its caller signed in again meanwhile, on purpose.
         if objects::session(&live)?.signed_in > objects::session(signin)?.signed_in {
             return Ok(None);
         }
-        let withdrawn = self.withdraw(&live, EndReason::SignedOut, Precondition::SameObject);
+        let withdrawn = self.remove_access(&live, EndReason::SignedOut, Precondition::SameObject);
         Ok(ends_in_progress(withdrawn.await?, hand))
     }
 
     /// Records the ends of which the access is gone, and lets the `TkaSignin`s go. What fails is left to the reconcile loop.
-    pub async fn let_go_all(&self, all: Withdrawals, records: &dyn Records) {
+    pub async fn release_all(&self, all: RevokedSessions, records: &dyn Records) {
         let ends = all.0.into_iter().map(|(signin, _hand)| async move {
-            if let Err(error) = self.let_go_one(&signin, records).await {
+            if let Err(error) = self.release_one(&signin, records).await {
                 let session = signin.name_any();
                 tracing::debug!(session, error = with_causes(&error), "end left to the reconcile loop");
             }
@@ -261,10 +271,10 @@ impl Sessions {
     }
 
     /// Another replica, or a sign-in, may have seen it to its end meanwhile. Then it is recorded, and a tombstone would be of the next session.
-    async fn let_go_one(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
+    async fn release_one(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
         let _lock = self.locks.take(&signin.name_any()).await?;
-        match self.same(signin).await? {
-            Some(live) => self.let_go(&live, records).await,
+        match self.refetch(signin).await? {
+            Some(live) => self.record_and_release(&live, records).await,
             None => Ok(()),
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tka_api::resource::{TkaSignin, TkaSigninStatus};
 use tka_core::Session;
 
-use crate::error::{is_about_another, status, with_causes};
+use crate::error::{is_precondition_failure, status, with_causes};
 use crate::provision::patch_params;
 use crate::{Error, Sessions, objects, progress};
 
@@ -17,7 +17,9 @@ impl Sessions {
         let active = progress::active(signin, session, (self.clock)());
         let written = match self.patch_status(signin, active.clone()).await {
             // The only precondition is that it is this object.
-            Err(error) if status(&error).is_some_and(is_about_another) && self.same(signin).await?.is_some() => {
+            Err(error)
+                if status(&error).is_some_and(is_precondition_failure) && self.refetch(signin).await?.is_some() =>
+            {
                 self.patch_status(signin, active).await
             }
             written => written,
@@ -31,7 +33,7 @@ impl Sessions {
             Ok(_) => Ok(()),
             Err(error) => match status(&error) {
                 // Where it conflicts, another of its name is there.
-                Some(status) if status.is_not_found() || is_about_another(status) => {
+                Some(status) if status.is_not_found() || is_precondition_failure(status) => {
                     self.delete_children(signin).await?;
                     Err(Error::EndedMeanwhile(name))
                 }
@@ -52,7 +54,7 @@ impl Sessions {
     }
 
     async fn say(&self, signin: &TkaSignin, status: TkaSigninStatus) {
-        if progress::is_said(signin, &status) {
+        if progress::is_unchanged(signin, &status) {
             return;
         }
         if let Err(error) = self.patch_status(signin, status).await {
@@ -100,5 +102,5 @@ impl Sessions {
 /// Whether the session that `signin` holds is being deleted, or it was decided that it will be. A decision made after its status
 /// says that it is provisioned is made about another version of the object, and the API server refuses that.
 fn is_terminating(signin: &TkaSignin, session: &Session) -> bool {
-    signin.metadata.deletion_timestamp.is_some() || objects::is_to_end(signin, session)
+    signin.metadata.deletion_timestamp.is_some() || objects::has_end_reason(signin, session)
 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use tka_api::resource::TkaSignin;
 use tka_core::Session;
 
-use crate::end_reason::Intent;
+use crate::end_reason::EndRecord;
 use crate::objects;
 
 /// How long a sign-in or a sign-out is left to its handler, at another replica perhaps, before it counts as cut off. The time of a sign-in is
@@ -25,7 +25,7 @@ pub(crate) enum Step {
 }
 
 /// How long an end is left at `now` to the request that asked for it. One in the future was decided by another clock.
-pub(crate) fn handled(intent: &Intent, now: Timestamp) -> Option<Duration> {
+pub(crate) fn handler_grace_left(intent: &EndRecord, now: Timestamp) -> Option<Duration> {
     let age = Duration::try_from(now.duration_since(intent.at)).ok()?;
     let left = HANDLED.checked_sub(age).filter(|left| !left.is_zero());
     left.filter(|_| intent.end.is_asked_for())
@@ -110,8 +110,9 @@ mod tests {
 
     #[test]
     fn end_that_a_request_asked_for_is_left_to_it_for_a_moment() {
-        let left =
-            |end: EndReason, now: &str| handled(&Intent::new(&session(), end, at("2026-01-01T00:00:01Z")), at(now));
+        let left = |end: EndReason, now: &str| {
+            handler_grace_left(&EndRecord::new(&session(), end, at("2026-01-01T00:00:01Z")), at(now))
+        };
         let signed_out = |now| left(EndReason::SignedOut, now);
         assert_eq!(signed_out("2026-01-01T00:00:01.5Z"), Some(Duration::from_millis(1500)));
         assert_eq!(signed_out("2026-01-01T00:00:03Z"), None);

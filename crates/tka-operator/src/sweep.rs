@@ -59,7 +59,7 @@ impl Sessions {
         }
         for name in suspects(&signins.items, &children) {
             // They are looked at again: one that was just made has its account and binding since these were listed.
-            match self.end_if_broken(&name).await {
+            match self.begin_end_if_children_missing(&name).await {
                 Ok(is_broken) => swept.broken += usize::from(is_broken),
                 Err(error) => failed.add(error),
             }

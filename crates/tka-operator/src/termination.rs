@@ -17,8 +17,8 @@ use tka_core::{Revocation, Session, SessionName};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::end_reason::{self, Intent};
-use crate::error::{found, is_about_another, status};
+use crate::end_reason::{self, EndRecord};
+use crate::error::{ignore_not_found, is_precondition_failure, status};
 use crate::records::Records;
 use crate::{EndReason, Error, Sessions, objects};
 
@@ -41,7 +41,7 @@ pub(crate) enum Precondition {
 #[derive(Debug)]
 enum TerminationStep {
     /// That it says how it ends.
-    WriteDown(Intent),
+    AnnotateEndReason(EndRecord),
     Delete,
     /// That it no longer waits for its account and bindings to go.
     RemoveFinalizer,
@@ -54,9 +54,9 @@ impl TerminationStep {
     fn is_done(&self, signin: &TkaSignin) -> bool {
         let is_terminating = signin.metadata.deletion_timestamp.is_some();
         match self {
-            Self::WriteDown(intent) => is_terminating || intent.is_about_what_ends(signin),
+            Self::AnnotateEndReason(intent) => is_terminating || intent.is_about_what_ends(signin),
             Self::Delete => is_terminating,
-            Self::RemoveFinalizer => !holds(signin),
+            Self::RemoveFinalizer => !has_finalizer(signin),
         }
     }
 }
@@ -70,19 +70,19 @@ impl Sessions {
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(());
         };
-        self.sign_out_of(&signin, records).await.map(drop)
+        self.end_by_owner(&signin, records).await.map(drop)
     }
 
     /// Ends the session that `signin` holds for its owner, and says whether it was there to be ended.
     ///
     /// The caller of this holds the session's lock.
-    pub(crate) async fn sign_out_of(&self, signin: &TkaSignin, records: &dyn Records) -> Result<bool, Error> {
+    pub(crate) async fn end_by_owner(&self, signin: &TkaSignin, records: &dyn Records) -> Result<bool, Error> {
         self.conclude(signin, EndReason::SignedOut, Precondition::SameObject, records)
             .await
     }
 
     /// The session of that name, if it goes on as far as is watched.
-    fn live_as_watched(&self, name: &SessionName) -> Option<Arc<TkaSignin>> {
+    fn cached_live_signin(&self, name: &SessionName) -> Option<Arc<TkaSignin>> {
         let goes_on = |watched: &Arc<TkaSignin>| {
             watched.metadata.deletion_timestamp.is_none() && objects::session(watched).is_ok()
         };
@@ -109,7 +109,7 @@ impl Sessions {
         how: impl Fn(&TkaSignin) -> Result<Option<EndReason>, Error> + Send + Sync,
     ) -> Result<bool, Error> {
         let _lock = self.locks.take(name.as_str()).await?;
-        if let Some(watched) = self.live_as_watched(name)
+        if let Some(watched) = self.cached_live_signin(name)
             && let Some(how) = how(&watched)?
         {
             let ended = self.conclude(&watched, how, Precondition::SameVersion, &*self.records);
@@ -140,13 +140,13 @@ impl Sessions {
                 return Ok(Some(EndReason::Expired));
             }
             let is_over = self.end_of(signin, &live) <= (self.clock)();
-            Ok(is_over.then(|| self.over(&live)))
+            Ok(is_over.then(|| self.end_reason_of_expired(&live)))
         };
         self.end_unless_changed(&session.name(), how).await
     }
 
     /// How `session` ended, which does not go on.
-    pub(crate) fn over(&self, session: &Session) -> EndReason {
+    pub(crate) fn end_reason_of_expired(&self, session: &Session) -> EndReason {
         if session.until() <= (self.clock)() {
             EndReason::Expired
         } else {
@@ -156,14 +156,15 @@ impl Sessions {
 
     /// Takes down what is left of a session that ends. Takes down an object too that carries our labels and is no session: it does not say when it
     /// would be over.
-    pub(crate) async fn take_down(&self, signin: &TkaSignin) -> Result<(), Error> {
+    pub(crate) async fn resume_termination(&self, signin: &TkaSignin) -> Result<(), Error> {
         let name = signin.name_any();
         let _lock = self.locks.take(&name).await?;
         // The task that held the lock before may have done it, and a caller may have signed in since.
-        let Some(signin) = self.same(signin).await? else {
+        let Some(signin) = self.refetch(signin).await? else {
             return Ok(());
         };
-        let goes_on = |session| signin.metadata.deletion_timestamp.is_none() && Intent::of(&signin, session).is_none();
+        let goes_on =
+            |session| signin.metadata.deletion_timestamp.is_none() && EndRecord::of(&signin, session).is_none();
         if objects::session(&signin).as_ref().is_ok_and(goes_on) {
             return Ok(());
         }
@@ -179,7 +180,7 @@ impl Sessions {
 
     /// Ends a session that was usable and has lost its account or a binding, and says whether it did. The reconcile loop takes down what
     /// is left.
-    pub(crate) async fn end_if_broken(&self, name: &SessionName) -> Result<bool, Error> {
+    pub(crate) async fn begin_end_if_children_missing(&self, name: &SessionName) -> Result<bool, Error> {
         let Some(signin) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(false);
         };
@@ -210,10 +211,10 @@ impl Sessions {
             Box::pin(self.finish(signin, records)).await
         } else {
             // On the heap: many of these wait at a time, and most of what each takes is for the first half.
-            let Some(withdrawn) = Box::pin(self.withdraw(signin, how, unchanged)).await? else {
+            let Some(withdrawn) = Box::pin(self.remove_access(signin, how, unchanged)).await? else {
                 return Ok(false);
             };
-            Box::pin(self.let_go(&withdrawn, records)).await
+            Box::pin(self.record_and_release(&withdrawn, records)).await
         };
         match ended {
             // The access is gone, which waits for no record. The reconcile loop lets it go when that is written.
@@ -226,13 +227,13 @@ impl Sessions {
     /// removes account and bindings. Returns the `TkaSignin`, unless it is gone.
     ///
     /// The caller of this holds the session's lock.
-    pub(crate) async fn withdraw(
+    pub(crate) async fn remove_access(
         &self,
         signin: &TkaSignin,
         how: EndReason,
         unchanged: Precondition,
     ) -> Result<Option<TkaSignin>, Error> {
-        let Some(ending) = self.write_down(signin, how, unchanged).await? else {
+        let Some(ending) = self.annotate_end_reason(signin, how, unchanged).await? else {
             return Ok(None);
         };
         // Only once that is certain: a sign-in at this moment may take the end back.
@@ -244,7 +245,7 @@ impl Sessions {
     }
 
     /// Writes down how it ends. Returns the `TkaSignin` as it is then, unless it is gone. How an end goes that has begun already is not changed.
-    async fn write_down(
+    async fn annotate_end_reason(
         &self,
         signin: &TkaSignin,
         how: EndReason,
@@ -254,17 +255,18 @@ impl Sessions {
         // It may have been extended since it was read. Then it says of an earlier sign-in that it ends, and not of this one.
         for _ in 0..WRITE_TRIES {
             // What was decided and could not be carried out is not decided anew.
-            if ends(&signin)? {
+            if is_ending(&signin)? {
                 return Ok(Some(signin));
             }
             let session = objects::session(&signin)?;
-            let write_down = TerminationStep::WriteDown(Intent::new(&session, how.clone(), (self.clock)()));
-            match self.apply_with_retry(&signin, &write_down, unchanged).await? {
+            let annotate_end_reason =
+                TerminationStep::AnnotateEndReason(EndRecord::new(&session, how.clone(), (self.clock)()));
+            match self.apply_with_retry(&signin, &annotate_end_reason, unchanged).await? {
                 Some(written) => signin = written,
                 None => return Ok(None),
             }
         }
-        if ends(&signin)? {
+        if is_ending(&signin)? {
             return Ok(Some(signin));
         }
         Err(Error::Contended(signin.name_any()))
@@ -272,7 +274,7 @@ impl Sessions {
 
     /// Writes down how it ends, and deletes the `TkaSignin`. The reconcile loop takes down what hangs on it.
     async fn begin_end(&self, signin: &TkaSignin, how: EndReason, unchanged: Precondition) -> Result<(), Error> {
-        if let Some(ending) = self.write_down(signin, how, unchanged).await? {
+        if let Some(ending) = self.annotate_end_reason(signin, how, unchanged).await? {
             self.delete(&ending, unchanged).await?;
         }
         Ok(())
@@ -294,14 +296,14 @@ impl Sessions {
             // Its name may be anything, that of an account which is none of ours too.
             self.sweep().await?;
         }
-        self.let_go(signin, records).await
+        self.record_and_release(signin, records).await
     }
 
     /// Records the end of what gives no access any more, then lets the `TkaSignin` go.
     ///
     /// The caller of this holds the session's lock.
-    pub(crate) async fn let_go(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
-        if !holds(signin) {
+    pub(crate) async fn record_and_release(&self, signin: &TkaSignin, records: &dyn Records) -> Result<(), Error> {
+        if !has_finalizer(signin) {
             return Ok(());
         }
         let Ok(session) = objects::session(signin) else {
@@ -361,10 +363,10 @@ impl Sessions {
         unchanged: Precondition,
     ) -> Result<Option<TkaSignin>, Error> {
         match self.ask(signin, ask, unchanged).await {
-            Err(error) if status(&error).is_some_and(is_about_another) => {}
+            Err(error) if status(&error).is_some_and(is_precondition_failure) => {}
             answer => return Ok(answer?),
         }
-        let live = match self.same(signin).await? {
+        let live = match self.refetch(signin).await? {
             Some(live) if !ask.is_done(&live) => live,
             done_or_gone => return Ok(done_or_gone),
         };
@@ -373,7 +375,7 @@ impl Sessions {
             return Err(contended());
         }
         match self.ask(&live, ask, unchanged).await {
-            Err(error) if status(&error).is_some_and(is_about_another) => Err(contended()),
+            Err(error) if status(&error).is_some_and(is_precondition_failure) => Err(contended()),
             answer => Ok(answer?),
         }
     }
@@ -392,7 +394,7 @@ impl Sessions {
             metadata["resourceVersion"] = json!(version);
         }
         match ask {
-            TerminationStep::WriteDown(intent) => {
+            TerminationStep::AnnotateEndReason(intent) => {
                 metadata["annotations"] = json!({ANNOTATION_END: intent.to_annotation()});
             }
             TerminationStep::RemoveFinalizer => {
@@ -407,35 +409,35 @@ impl Sessions {
                     }),
                     ..DeleteParams::default()
                 };
-                let deleted = found(self.signins.delete(&name, &delete).await)?;
+                let deleted = ignore_not_found(self.signins.delete(&name, &delete).await)?;
                 return Ok(deleted.and_then(either::Either::left));
             }
         }
         let patch = Patch::Merge(json!({ "metadata": metadata }));
-        found(self.signins.patch(&name, &PatchParams::default(), &patch).await)
+        ignore_not_found(self.signins.patch(&name, &PatchParams::default(), &patch).await)
     }
 
     /// The object as it is now, unless it is gone, or another has its name.
-    pub(crate) async fn same(&self, signin: &TkaSignin) -> Result<Option<TkaSignin>, Error> {
+    pub(crate) async fn refetch(&self, signin: &TkaSignin) -> Result<Option<TkaSignin>, Error> {
         let live = self.signins.get_opt(&signin.name_any()).await?;
         Ok(live.filter(|live| live.uid() == signin.uid()))
     }
 }
 
 /// Whether it is written down how the session ends that `signin` holds.
-fn ends(signin: &TkaSignin) -> Result<bool, Error> {
-    Ok(signin.metadata.deletion_timestamp.is_some() || objects::is_to_end(signin, &objects::session(signin)?))
+fn is_ending(signin: &TkaSignin) -> Result<bool, Error> {
+    Ok(signin.metadata.deletion_timestamp.is_some() || objects::has_end_reason(signin, &objects::session(signin)?))
 }
 
 /// Whether it waits for its account and bindings to go.
-fn holds(signin: &TkaSignin) -> bool {
+fn has_finalizer(signin: &TkaSignin) -> bool {
     signin.finalizers().iter().any(|finalizer| finalizer == FINALIZER)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double::{self, StoredSignin};
+    use crate::fake_api_server::{self, StoredSignin};
     use crate::{NotRecorded, examples};
     use futures::FutureExt;
     use futures::future::{BoxFuture, ready};
@@ -448,10 +450,10 @@ mod tests {
         let kept = StoredSignin::new(&objects::signin(&session, None, "tka"));
         let (server, written) = (kept.clone(), Arc::new(AtomicUsize::new(0)));
         let count = Arc::clone(&written);
-        let clients = double::clients(move |request| {
+        let clients = fake_api_server::clients(move |request| {
             count.fetch_add(usize::from(request.method == "PATCH"), Ordering::SeqCst);
             Some(match &*request.method {
-                "DELETE" => double::failure(503, 7),
+                "DELETE" => fake_api_server::failure(503, 7),
                 _ => server.answer(request),
             })
         });
@@ -461,7 +463,7 @@ mod tests {
             assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
         }
         assert_eq!(written.load(Ordering::SeqCst), 1);
-        assert!(objects::is_to_end(&kept.now().unwrap(), &session));
+        assert!(objects::has_end_reason(&kept.now().unwrap(), &session));
     }
 
     /// An audit log that stands still until it is told otherwise, and how often it was asked for an end.
@@ -485,20 +487,20 @@ mod tests {
         let session = examples::session("1h", start);
         let kept = StoredSignin::new(&objects::signin(&session, None, "tka"));
         let server = kept.clone();
-        let clients = double::clients(move |request| Some(server.answer(request)));
+        let clients = fake_api_server::clients(move |request| Some(server.answer(request)));
         let (go_on, goes_on) = watch::channel(false);
         let log = Arc::new(Stalled(goes_on, AtomicUsize::new(0)));
         let sessions = examples::sessions_with(clients, start, Arc::clone(&log) as Arc<dyn Records>);
         sessions.end(&session.name(), &*log).await.unwrap();
         let terminating = kept.now().unwrap();
-        assert!(holds(&terminating) && terminating.metadata.deletion_timestamp.is_some());
+        assert!(has_finalizer(&terminating) && terminating.metadata.deletion_timestamp.is_some());
         for _ in 0..5 {
-            let waits = sessions.take_down(&terminating).await;
+            let waits = sessions.resume_termination(&terminating).await;
             assert!(matches!(waits, Err(Error::NotRecorded(_))), "{waits:?}");
         }
-        assert!(kept.now().is_some_and(|signin| holds(&signin)));
+        assert!(kept.now().is_some_and(|signin| has_finalizer(&signin)));
         go_on.send_replace(true);
-        sessions.take_down(&terminating).await.unwrap();
+        sessions.resume_termination(&terminating).await.unwrap();
         assert!(kept.now().is_none());
         let count = log.1.load(Ordering::SeqCst);
         assert_eq!(count, 2, "once by the request, once for as long as it takes");

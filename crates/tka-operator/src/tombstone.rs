@@ -17,7 +17,7 @@ use tka_api::resource::{
 };
 use tka_core::{Session, SessionName, SignInTrigger};
 
-use crate::error::{found, status};
+use crate::error::{ignore_not_found, status};
 use crate::provision::patch_params;
 use crate::{EndReason, Error, Sessions, objects};
 
@@ -48,7 +48,7 @@ impl Sessions {
     }
 
     /// Marks a live session whose rule has gained `sign_in: on_use`. On a conflict the next round tries again.
-    pub async fn note_on_use(&self, session: &Session) -> Result<(), Error> {
+    pub async fn annotate_on_use(&self, session: &Session) -> Result<(), Error> {
         let name = session.name();
         let Some(live) = self.signins.get_opt(name.as_str()).await? else {
             return Ok(());
@@ -60,7 +60,7 @@ impl Sessions {
         let annotations = json!({ANNOTATION_SIGN_IN: objects::trigger_annotation(SignInTrigger::Asked)});
         let metadata = json!({"uid": uid, "resourceVersion": version, "annotations": annotations});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(json!({"metadata": metadata})));
-        match found(self.signins.patch_metadata(name.as_str(), &parameters, &patch).await) {
+        match ignore_not_found(self.signins.patch_metadata(name.as_str(), &parameters, &patch).await) {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => Ok(()),
             written => Ok(written.map(drop)?),
         }
@@ -68,7 +68,7 @@ impl Sessions {
 
     /// Refuses to begin by use the session of that name, if it was ended on purpose and its caller has not signed in since. This is asked again once
     /// its `TkaSignin` is written; to ask before spares a program that polls that write.
-    pub async fn refuse_ended(&self, name: &SessionName) -> Result<(), Error> {
+    pub async fn check_tombstone(&self, name: &SessionName) -> Result<(), Error> {
         match self.tombstones.get_metadata_opt(name.as_str()).await? {
             Some(there) if there.labels().contains_key(LABEL_TOMBSTONE) => Err(Error::EndedOnPurpose(name.clone())),
             _ => Ok(()),
@@ -85,8 +85,8 @@ impl Sessions {
         };
         // Read after the tombstone: if this session is still live, the tombstone is an earlier session's.
         let goes_on =
-            |live: &TkaSignin| live.metadata.deletion_timestamp.is_none() && !objects::is_to_end(live, session);
-        if !self.same(signin).await?.as_ref().is_some_and(goes_on) {
+            |live: &TkaSignin| live.metadata.deletion_timestamp.is_none() && !objects::has_end_reason(live, session);
+        if !self.refetch(signin).await?.as_ref().is_some_and(goes_on) {
             return Err(Error::EndedMeanwhile(name));
         }
         let this = Preconditions {
@@ -94,7 +94,7 @@ impl Sessions {
             resource_version: there.resource_version(),
         };
         let delete = DeleteParams::default().preconditions(this);
-        match found(self.tombstones.delete(name.as_str(), &delete).await) {
+        match ignore_not_found(self.tombstones.delete(name.as_str(), &delete).await) {
             Err(error) if status(&error).is_some_and(Status::is_conflict) => Err(Error::EndedMeanwhile(name)),
             deleted => Ok(deleted.map(drop)?),
         }
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn ends_on_purpose_are_kept() {
-        let by_use = session(Some(SignInTrigger::ByUse));
+        let on_use = session(Some(SignInTrigger::ByUse));
         for how in [
             EndReason::SignedOut,
             EndReason::Idle,
@@ -175,17 +175,17 @@ mod tests {
             EndReason::TakenDown,
             EndReason::Broken,
         ] {
-            assert!(is_needed(&by_use, &how), "{how}");
+            assert!(is_needed(&on_use, &how), "{how}");
             assert!(is_needed(&session(Some(SignInTrigger::Asked)), &how), "{how}");
             assert!(!is_needed(&session(None), &how), "{how}");
             let apart = Session {
                 label: Some(SessionLabel::try_from("shell".to_owned()).unwrap()),
-                ..by_use.clone()
+                ..on_use.clone()
             };
             assert!(!is_needed(&apart, &how), "{how}");
         }
-        assert!(!is_needed(&by_use, &EndReason::Expired));
-        assert!(!is_needed(&by_use, &EndReason::Refused("too many".into())));
+        assert!(!is_needed(&on_use, &EndReason::Expired));
+        assert!(!is_needed(&on_use, &EndReason::Refused("too many".into())));
     }
 
     #[test]

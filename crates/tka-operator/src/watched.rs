@@ -72,7 +72,7 @@ impl WatchedSessions {
             .iter()
             .filter(|signin| signin.metadata.deletion_timestamp.is_none());
         live.filter_map(|signin| Some((signin, objects::session(signin).ok()?)))
-            .filter(|(signin, session)| session.until() > now && !objects::is_to_end(signin, session))
+            .filter(|(signin, session)| session.until() > now && !objects::has_end_reason(signin, session))
             .map(|(_, session)| session)
             .collect()
     }
@@ -90,7 +90,7 @@ impl WatchedSessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::end_reason::Intent;
+    use crate::end_reason::EndRecord;
     use crate::{EndReason, examples, progress};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use kube::runtime::{reflector, watcher::Event};
@@ -111,7 +111,7 @@ mod tests {
         let one_signin = objects::signin(&one, None, "tka");
         let mut deleted = objects::signin(&deleted, None, "tka");
         deleted.metadata.deletion_timestamp = Some(Time(start));
-        let intent = Intent::new(&ended, EndReason::SignedOut, start).to_annotation();
+        let intent = EndRecord::new(&ended, EndReason::SignedOut, start).to_annotation();
         let mut ended = objects::signin(&ended, None, "tka");
         let annotations = ended.metadata.annotations.get_or_insert_default();
         annotations.insert(ANNOTATION_END.to_owned(), intent);

@@ -36,7 +36,7 @@ pub struct WatchFailure {
 
 /// Whether the sessions are known as they are now. Clones tell the same.
 #[derive(Clone, Debug)]
-pub struct WatchStanding {
+pub struct WatchHealth {
     /// Whether all that there were have been listed.
     pub synced: watch::Receiver<bool>,
     /// How the watch failed the last time, if it did.
@@ -91,9 +91,9 @@ impl WatchFailure {
     }
 }
 
-// === impl WatchStanding ===
+// === impl WatchHealth ===
 
-impl WatchStanding {
+impl WatchHealth {
     /// Why the sessions are not known as they are at `now`, if they are not.
     pub fn check(&self, now: Instant) -> Result<(), String> {
         let (is_synced, watch_activity) = (*self.synced.borrow(), *self.watch_activity.borrow());
@@ -137,7 +137,7 @@ where
         };
         std::future::ready(Some(change))
     });
-    patient(told.filter_map(std::future::ready))
+    with_backoff(told.filter_map(std::future::ready))
 }
 
 /// Waits until the object of that name, or that there is none, is as `is_so` says. What fails meanwhile is tried again: how long to wait
@@ -157,7 +157,7 @@ where
 }
 
 /// `stream`, which is asked again a while after each failure: as long as the API server asks for, within limits.
-pub(crate) fn patient<T: Send>(
+pub(crate) fn with_backoff<T: Send>(
     stream: impl Stream<Item = watcher::Result<T>> + Send + 'static,
 ) -> impl Stream<Item = watcher::Result<T>> + Send {
     let start = (stream.boxed(), retry::Watches::default(), None);
@@ -206,7 +206,7 @@ mod tests {
         let (sync, synced) = watch::channel(false);
         let (fail, failure) = watch::channel(None);
         let (hear, watch_activity) = watch::channel(start);
-        let standing = WatchStanding {
+        let standing = WatchHealth {
             synced,
             failure,
             watch_activity,

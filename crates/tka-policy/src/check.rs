@@ -6,13 +6,13 @@ use tka_core::{Limits, Period, Rule, shorten};
 
 use crate::certainty::Certainty;
 use crate::dialect::Dialect;
+use crate::equal_priority;
 use crate::finding::{Findings, Found, Kind};
 use crate::grants::ServerView;
 use crate::node::Node;
 use crate::policy::{Grant, Policy, RuleValue};
 use crate::selector::Selector;
 use crate::source::Lines;
-use crate::ties;
 
 /// What is not in the policy, and what it is held against.
 #[derive(Clone, Debug, Default)]
@@ -102,7 +102,7 @@ impl Policy {
         if let Some(server) = server {
             let towards = ServerView::new(self, server);
             destinations(&towards, &mut found);
-            ties::find(&towards, &mut found);
+            equal_priority::find(&towards, &mut found);
         }
         Findings::new(&Lines::new(text), found)
     }

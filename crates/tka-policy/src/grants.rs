@@ -4,7 +4,7 @@ use crate::certainty::{Certainty, UnknownReason};
 use crate::dialect::Dialect;
 use crate::node::Node;
 use crate::policy::{Grant, Policy, Target};
-use crate::selection::{Seen, Selection};
+use crate::selection::{ResolvedNode, Selection};
 use crate::selector::Selector;
 
 /// A policy, towards one server.
@@ -13,7 +13,7 @@ pub(crate) struct ServerView<'p, 'n> {
     pub(crate) policy: &'p Policy,
     pub(crate) selection: Selection<'p>,
     server: &'n Node,
-    seen: Seen<'n, 'p>,
+    seen: ResolvedNode<'n, 'p>,
 }
 
 // === impl ServerView ===
@@ -31,7 +31,7 @@ impl<'p, 'n> ServerView<'p, 'n> {
     }
 
     /// Whether the grant gives its values to the caller.
-    pub(crate) fn gives(&self, grant: &Grant, caller: &Seen<'_, 'p>) -> Certainty {
+    pub(crate) fn gives(&self, grant: &Grant, caller: &ResolvedNode<'_, 'p>) -> Certainty {
         let source = Certainty::any(
             grant
                 .src

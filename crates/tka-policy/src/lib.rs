@@ -3,6 +3,7 @@
 pub mod certainty;
 pub mod check;
 pub mod dialect;
+mod equal_priority;
 pub mod expect;
 pub mod finding;
 mod grants;
@@ -16,7 +17,6 @@ pub mod report;
 mod selection;
 mod selector;
 pub mod source;
-mod ties;
 pub mod who;
 
 #[cfg(test)]

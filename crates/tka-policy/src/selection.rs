@@ -37,7 +37,7 @@ struct Named<'p> {
 
 /// A node, and the groups that its user is in.
 #[derive(Debug)]
-pub(crate) struct Seen<'n, 'p> {
+pub(crate) struct ResolvedNode<'n, 'p> {
     pub(crate) node: &'n Node,
     groups: HashSet<&'p str>,
 }
@@ -70,7 +70,7 @@ impl<'p> Selection<'p> {
     }
 
     /// Looks for the groups that the node's user is in, from the user upwards: groups that contain each other end it.
-    pub(crate) fn see<'n>(&self, node: &'n Node) -> Seen<'n, 'p> {
+    pub(crate) fn see<'n>(&self, node: &'n Node) -> ResolvedNode<'n, 'p> {
         let mut groups = HashSet::new();
         let mut next: Vec<&str> = node.user.iter().map(String::as_str).collect();
         next.extend(node.member_of.iter().map(String::as_str));
@@ -81,11 +81,11 @@ impl<'p> Selection<'p> {
                 }
             }
         }
-        Seen { node, groups }
+        ResolvedNode { node, groups }
     }
 
     /// The names by which selectors may mean a user or tags, in small letters; none where any selector may.
-    pub(crate) fn keys(&self, seen: &Seen<'_, 'p>) -> Option<Vec<String>> {
+    pub(crate) fn keys(&self, seen: &ResolvedNode<'_, 'p>) -> Option<Vec<String>> {
         let node = seen.node;
         let user = node.user.as_deref().unwrap_or_default();
         if self.policy.dialect == Dialect::Headscale && is_odd(user) {
@@ -113,7 +113,7 @@ impl<'p> Selection<'p> {
     }
 
     /// Whether a selector means the node.
-    pub(crate) fn means(&self, selector: &Selector, seen: &Seen<'_, 'p>) -> Certainty {
+    pub(crate) fn means(&self, selector: &Selector, seen: &ResolvedNode<'_, 'p>) -> Certainty {
         let node = seen.node;
         match selector {
             Selector::All => Certainty::Yes,
@@ -163,7 +163,7 @@ impl<'p> Selection<'p> {
         Certainty::No
     }
 
-    fn group(&self, group: &str, seen: &Seen<'_, 'p>) -> Certainty {
+    fn group(&self, group: &str, seen: &ResolvedNode<'_, 'p>) -> Certainty {
         let Some(user) = seen.node.user.as_deref() else {
             return Certainty::No;
         };

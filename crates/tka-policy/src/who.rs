@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use tka_core::oversight::OversightError;
-use tka_core::{ApplicableRules, Choice, Identity, Limits, Oversight, Period, Refusal, Rule};
+use tka_core::{ApplicableRules, Identity, Limits, Oversight, Period, Refusal, Rule, RuleSelector};
 
 use crate::certainty::{Certainty, UnknownReason};
 use crate::finding::{Kind, Level};
@@ -108,7 +108,7 @@ fn decide(values: &[&Raw], min_period: Period) -> (Vec<Located<Rule>>, Result<Ru
         at: place(rule),
         what: rule.clone(),
     });
-    let taken = rules.choose(&Choice::default()).and_then(|rule| {
+    let taken = rules.choose(&RuleSelector::default()).and_then(|rule| {
         Limits::at_least(min_period).period(rule, None)?;
         Ok(rule.clone())
     });

@@ -288,17 +288,18 @@ fn grants(grants: &[(&str, &str, i64)]) -> String {
     )
 }
 
-fn ties(text: &str) -> Vec<(Level, usize, String)> {
+fn equal_priority(text: &str) -> Vec<(Level, usize, String)> {
     let options = Options {
         roles: None,
         ..options()
     };
     let findings = checked_with(text, Dialect::Tailscale, &options);
-    let ties = findings
+    let equal_priority = findings
         .items
         .into_iter()
         .filter(|finding| finding.kind == Kind::EqualPriorities);
-    ties.map(|finding| (finding.level, finding.position.line, finding.message))
+    equal_priority
+        .map(|finding| (finding.level, finding.position.line, finding.message))
         .collect()
 }
 
@@ -309,7 +310,7 @@ fn equal_priorities_are_found_where_a_caller_meets_them() {
         ("group:dev", "view", 5),
         ("tag:ci", "admin", 5),
     ]);
-    let found = ties(&text);
+    let found = equal_priority(&text);
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].0, found[0].1), (Level::Error, 3));
     let words = "alice@example.com would be refused: several rules of the tailnet policy reach you with the same priority 5: edit, view";
@@ -320,24 +321,27 @@ fn equal_priorities_are_found_where_a_caller_meets_them() {
         ("group:dev", "view", 5),
         ("alice@example.com", "admin", 6),
     ]);
-    assert_eq!(ties(&text), []);
+    assert_eq!(equal_priority(&text), []);
     // The same rule twice is one.
-    assert_eq!(ties(&grants(&[("group:sre", "view", 5), ("group:dev", "view", 5)])), []);
+    assert_eq!(
+        equal_priority(&grants(&[("group:sre", "view", 5), ("group:dev", "view", 5)])),
+        []
+    );
     // No caller is in both.
     assert_eq!(
-        ties(&grants(&[("bob@example.com", "edit", 5), ("group:sre", "view", 5)])),
+        equal_priority(&grants(&[("bob@example.com", "edit", 5), ("group:sre", "view", 5)])),
         []
     );
     // A user that the policy does not name, and a device with a tag.
-    let all = ties(&grants(&[("autogroup:member", "edit", 5), ("*", "view", 5)]));
+    let all = equal_priority(&grants(&[("autogroup:member", "edit", 5), ("*", "view", 5)]));
     assert!(all.len() == 1 && all[0].0 == Level::Error, "{all:?}");
-    let tagged = ties(&grants(&[("tag:ci", "edit", 5), ("autogroup:tagged", "view", 5)]));
+    let tagged = equal_priority(&grants(&[("tag:ci", "edit", 5), ("autogroup:tagged", "view", 5)]));
     assert!(
         tagged[0].2.starts_with("a device with tag:ci would be refused"),
         "{tagged:?}"
     );
     // Who is an administrator is not in the policy.
-    let perhaps = ties(&grants(&[("autogroup:admin", "edit", 5), ("group:sre", "view", 5)]));
+    let perhaps = equal_priority(&grants(&[("autogroup:admin", "edit", 5), ("group:sre", "view", 5)]));
     assert!(
         perhaps.len() == 1 && perhaps[0].0 == Level::Warning && perhaps[0].2.contains("may be refused"),
         "{perhaps:?}"
@@ -351,7 +355,7 @@ fn ties_are_looked_for_towards_one_server() {
         "\"tag:web\"], \"app\"",
         1,
     );
-    assert_eq!(ties(&text), []);
+    assert_eq!(equal_priority(&text), []);
 }
 
 /// What a policy of many megabytes is made of.

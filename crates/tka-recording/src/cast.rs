@@ -27,7 +27,7 @@ use serde_json::Value;
 
 use crate::channels::{ChannelEvent, Stream};
 use crate::header::RecordingMetadata;
-use crate::text::{Part, Text};
+use crate::text::{DecodedChunk, Text};
 
 /// The widest and the highest terminal that a player is told of. Players keep each of its characters.
 const LARGEST: u16 = 1000;
@@ -100,7 +100,7 @@ impl Cast {
         for stream in Stream::ALL {
             let tail = std::mem::take(&mut self.streams[stream as usize].text);
             if !tail.tail().is_empty() {
-                self.part(at, stream, Part::Bytes(tail.tail().to_vec()));
+                self.part(at, stream, DecodedChunk::Bytes(tail.tail().to_vec()));
             }
         }
         if let Some(code) = exit_code(&self.status) {
@@ -149,7 +149,7 @@ impl Cast {
         }
     }
 
-    fn part(&mut self, at: Duration, stream: Stream, part: Part) {
+    fn part(&mut self, at: Duration, stream: Stream, part: DecodedChunk) {
         let is_output = matches!(stream, Stream::Stdout | Stream::Stderr);
         if is_output && self.output != stream {
             self.output = stream;
@@ -157,8 +157,8 @@ impl Cast {
         }
         let [text, bytes] = stream.codes();
         match part {
-            Part::Text(data) => self.event(at, text, &data),
-            Part::Bytes(data) => self.event(at, bytes, &BASE64.encode(&data)),
+            DecodedChunk::Text(data) => self.event(at, text, &data),
+            DecodedChunk::Bytes(data) => self.event(at, bytes, &BASE64.encode(&data)),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::frames::{FrameError, Frames, Piece, Side};
+use crate::frames::{FrameError, FrameEvent, Frames, Side};
 
 /// The longest message about a terminal's size that is read, in bytes. kubectl's have 26.
 const NOTICE: usize = 256;
@@ -94,11 +94,11 @@ impl Channels {
     pub fn read(&mut self, bytes: &[u8], mut tell: impl FnMut(ChannelEvent<'_>)) -> Result<(), FrameError> {
         let (side, channel, notice) = (self.side, &mut self.channel, &mut self.notice);
         self.frames.read(bytes, |piece| match piece {
-            Piece::Begin => {
+            FrameEvent::Begin => {
                 *channel = None;
                 notice.clear();
             }
-            Piece::Data(data) => {
+            FrameEvent::Data(data) => {
                 let (number, data) = match (*channel, data) {
                     (Some(number), data) => (number, data),
                     (None, [number, rest @ ..]) => (*number, rest),
@@ -107,8 +107,8 @@ impl Channels {
                 *channel = Some(number);
                 part(side, number, data, notice, &mut tell);
             }
-            Piece::End => whole(side, *channel, notice, &mut tell),
-            Piece::Control { opcode, payload } => tell(ChannelEvent::Control(opcode, payload)),
+            FrameEvent::End => whole(side, *channel, notice, &mut tell),
+            FrameEvent::Control { opcode, payload } => tell(ChannelEvent::Control(opcode, payload)),
         })
     }
 }

@@ -22,7 +22,7 @@ pub enum Side {
 
 /// What comes next in a direction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Piece<'a> {
+pub enum FrameEvent<'a> {
     /// A message begins.
     Begin,
     /// Some more of the message, unmasked.
@@ -125,7 +125,7 @@ impl Frames {
     }
 
     /// These bytes came next. Each piece of them is told.
-    pub fn read(&mut self, bytes: &[u8], mut tell: impl FnMut(Piece<'_>)) -> Result<(), FrameError> {
+    pub fn read(&mut self, bytes: &[u8], mut tell: impl FnMut(FrameEvent<'_>)) -> Result<(), FrameError> {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
@@ -143,7 +143,7 @@ impl Frames {
     }
 
     /// Takes at least one byte, and says how many.
-    fn step(&mut self, bytes: &[u8], tell: &mut impl FnMut(Piece<'_>)) -> Result<usize, FrameError> {
+    fn step(&mut self, bytes: &[u8], tell: &mut impl FnMut(FrameEvent<'_>)) -> Result<usize, FrameError> {
         match &mut self.state {
             State::Head { bytes: head, length } => {
                 // A head that were longer than any is never reached: it is whole before.
@@ -175,7 +175,7 @@ impl Frames {
             } => {
                 let taken = (*left).min(bytes.len());
                 mask.told(&bytes[..taken], &mut |piece| {
-                    if let Piece::Data(data) = piece {
+                    if let FrameEvent::Data(data) = piece {
                         payload.extend_from_slice(data);
                     }
                 });
@@ -183,7 +183,7 @@ impl Frames {
                 if *left == 0 {
                     let (opcode, payload) = (*opcode, std::mem::take(payload));
                     self.state = START;
-                    tell(Piece::Control {
+                    tell(FrameEvent::Control {
                         opcode,
                         payload: &payload,
                     });
@@ -194,7 +194,7 @@ impl Frames {
     }
 
     /// A frame begins: what may not stand here is refused.
-    fn begin(&mut self, head: &Head, tell: &mut impl FnMut(Piece<'_>)) -> Result<(), FrameError> {
+    fn begin(&mut self, head: &Head, tell: &mut impl FnMut(FrameEvent<'_>)) -> Result<(), FrameError> {
         if head.opcode >= 8 {
             return self.begin_control(head, tell);
         }
@@ -210,7 +210,7 @@ impl Frames {
         self.check_mask(head)?;
         if is_first {
             self.within_message = true;
-            tell(Piece::Begin);
+            tell(FrameEvent::Begin);
         }
         if head.length == 0 {
             self.data_ends(head.is_last, tell);
@@ -224,7 +224,7 @@ impl Frames {
         Ok(())
     }
 
-    fn begin_control(&mut self, head: &Head, tell: &mut impl FnMut(Piece<'_>)) -> Result<(), FrameError> {
+    fn begin_control(&mut self, head: &Head, tell: &mut impl FnMut(FrameEvent<'_>)) -> Result<(), FrameError> {
         let length = usize::try_from(head.length).unwrap_or(usize::MAX);
         if !head.is_last || length > CONTROL {
             return Err(FrameError::Control);
@@ -233,7 +233,7 @@ impl Frames {
         let opcode = head.opcode;
         if length == 0 {
             self.state = START;
-            tell(Piece::Control { opcode, payload: &[] });
+            tell(FrameEvent::Control { opcode, payload: &[] });
         } else {
             self.state = State::Control {
                 opcode,
@@ -255,11 +255,11 @@ impl Frames {
         }
     }
 
-    fn data_ends(&mut self, is_last: bool, tell: &mut impl FnMut(Piece<'_>)) {
+    fn data_ends(&mut self, is_last: bool, tell: &mut impl FnMut(FrameEvent<'_>)) {
         self.state = START;
         if is_last {
             self.within_message = false;
-            tell(Piece::End);
+            tell(FrameEvent::End);
         }
     }
 }
@@ -317,9 +317,9 @@ impl Mask {
     };
 
     /// Tells `bytes` without the mask.
-    fn told(&mut self, bytes: &[u8], tell: &mut impl FnMut(Piece<'_>)) {
+    fn told(&mut self, bytes: &[u8], tell: &mut impl FnMut(FrameEvent<'_>)) {
         if self.at == Self::NONE.at {
-            return tell(Piece::Data(bytes));
+            return tell(FrameEvent::Data(bytes));
         }
         let plain: Vec<u8> = bytes
             .iter()
@@ -327,7 +327,7 @@ impl Mask {
             .map(|(byte, key)| byte ^ key)
             .collect();
         self.at = (self.at + bytes.len()) % 4;
-        tell(Piece::Data(&plain));
+        tell(FrameEvent::Data(&plain));
     }
 }
 

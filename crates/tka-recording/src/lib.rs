@@ -19,4 +19,4 @@ pub use name::RecordingName;
 pub use reader::{Content, Details, Reader};
 pub use recorder::{Limits, Mode, Outcome, RecordError, Recorder};
 pub use seal::Recipients;
-pub use sink::{Form, Sink, SinkError};
+pub use sink::{Encoding, Sink, SinkError};

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 
 use crate::name::RecordingName;
-use crate::sink::{Form, SinkError, SinkFuture};
+use crate::sink::{Encoding, SinkError, SinkFuture};
 
 /// The longest first line that is read, in bytes. The command of an exec is in it.
 const FIRST_LINE: usize = 512 * 1024;
@@ -28,14 +28,14 @@ pub trait Reader: fmt::Debug + Send + Sync {
     fn details(&self, name: &RecordingName) -> SinkFuture<'_, Option<Details>>;
 
     /// The bytes of one, up to the end of what was last kept as a whole; none where there is none of that name.
-    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Form, Content)>>;
+    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Encoding, Content)>>;
 }
 
 /// What is known of a recording.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Details {
     /// Whether it is sealed. Who reads it is for its recipients to say then: the first line is inside.
-    pub form: Form,
+    pub form: Encoding,
     /// Whether it has no end: it is still being written, or was when its server was killed. None where the store does not tell.
     pub is_open: Option<bool>,
     /// How many bytes are stored.

@@ -15,7 +15,7 @@ use futures::FutureExt;
 use thiserror::Error;
 
 use crate::name::RecordingName;
-use crate::sink::{Form, RecordingWriter, Sink, SinkError, SinkFuture};
+use crate::sink::{Encoding, RecordingWriter, Sink, SinkError, SinkFuture};
 
 /// Who may read recordings; one at least.
 #[derive(Clone)]
@@ -92,10 +92,10 @@ impl Sealed {
 }
 
 impl Sink for Sealed {
-    fn begin(&self, name: &RecordingName, _: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
+    fn begin(&self, name: &RecordingName, _: Encoding) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
         let name = name.clone();
         async move {
-            let writing = self.sink.begin(&name, Form::Sealed).await?;
+            let writing = self.sink.begin(&name, Encoding::Sealed).await?;
             let recipients = self.recipients.clone();
             let sealed: Box<dyn RecordingWriter> = Box::new(SealedWriter { writing, recipients });
             Ok(sealed)
@@ -135,7 +135,7 @@ mod tests {
     /// What `identity` reads of a file, flush by flush.
     fn opened(text: &str, identity: &Identity) -> Option<String> {
         let mut plain = String::new();
-        for flush in text.split_inclusive(Form::Sealed.mark()) {
+        for flush in text.split_inclusive(Encoding::Sealed.mark()) {
             let armored = ArmoredReader::new(flush.as_bytes());
             let sealed = age::Decryptor::new(armored).unwrap();
             let identities = std::iter::once(identity as &dyn age::Identity);
@@ -160,7 +160,7 @@ mod tests {
         let sink = Sealed::new(Arc::new(folder.clone()), recipients(&[&ours, &theirs]));
         let id = "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11";
         let name = RecordingName::new("2026-11-26T17:00:00Z".parse().unwrap(), id).unwrap();
-        let mut writing = sink.begin(&name, Form::Plain).await.unwrap();
+        let mut writing = sink.begin(&name, Encoding::Plain).await.unwrap();
         for flush in ["{\"version\": 2}\n", "[0.5, \"o\", \"secret\"]\n"] {
             writing.append(flush.into()).await.unwrap();
         }

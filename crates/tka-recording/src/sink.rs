@@ -20,7 +20,7 @@ pub type SinkFuture<'a, T> = BoxFuture<'a, Result<T, SinkError>>;
 /// Where recordings are kept.
 pub trait Sink: fmt::Debug + Send + Sync {
     /// Begins a recording. Nothing is kept of it before [`RecordingWriter::append`].
-    fn begin(&self, name: &RecordingName, form: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>>;
+    fn begin(&self, name: &RecordingName, form: Encoding) -> SinkFuture<'_, Box<dyn RecordingWriter>>;
 }
 
 /// A recording that is being written.
@@ -38,7 +38,7 @@ pub trait RecordingWriter: fmt::Debug + Send {
 
 /// In which form a recording is kept.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Form {
+pub enum Encoding {
     /// Lines, as they are.
     Plain,
     /// Lines that are sealed, a flush each.
@@ -65,9 +65,9 @@ pub enum SinkError {
     GivenUp,
 }
 
-// === impl Form ===
+// === impl Encoding ===
 
-impl Form {
+impl Encoding {
     /// The end of a file's name.
     #[must_use]
     pub fn extension(self) -> &'static str {

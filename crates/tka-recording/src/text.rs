@@ -6,7 +6,7 @@ const TEXT_PER_BREAK: usize = 64;
 
 /// Some bytes of a stream.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Part {
+pub enum DecodedChunk {
     /// They are text.
     Text(String),
     /// They are not UTF-8.
@@ -24,7 +24,7 @@ pub struct Text {
 
 impl Text {
     /// These bytes came next. What is whole by now is told, in its order and without a loss.
-    pub fn read(&mut self, bytes: &[u8], tell: impl FnMut(Part)) {
+    pub fn read(&mut self, bytes: &[u8], tell: impl FnMut(DecodedChunk)) {
         let mut whole = std::mem::take(&mut self.tail);
         whole.extend_from_slice(bytes);
         self.tail = whole.split_off(whole.len() - beginning(&whole));
@@ -47,17 +47,17 @@ fn beginning(bytes: &[u8]) -> usize {
     }
 }
 
-fn parts(bytes: &[u8], mut tell: impl FnMut(Part)) {
+fn parts(bytes: &[u8], mut tell: impl FnMut(DecodedChunk)) {
     let breaks = bytes.utf8_chunks().filter(|chunk| !chunk.invalid().is_empty()).count();
     if breaks > 1 + bytes.len() / TEXT_PER_BREAK {
-        return tell(Part::Bytes(bytes.to_vec()));
+        return tell(DecodedChunk::Bytes(bytes.to_vec()));
     }
     for chunk in bytes.utf8_chunks() {
         if !chunk.valid().is_empty() {
-            tell(Part::Text(chunk.valid().to_owned()));
+            tell(DecodedChunk::Text(chunk.valid().to_owned()));
         }
         if !chunk.invalid().is_empty() {
-            tell(Part::Bytes(chunk.invalid().to_vec()));
+            tell(DecodedChunk::Bytes(chunk.invalid().to_vec()));
         }
     }
 }
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(pieces: &[&[u8]]) -> (Vec<Part>, Vec<u8>) {
+    fn read(pieces: &[&[u8]]) -> (Vec<DecodedChunk>, Vec<u8>) {
         let (mut text, mut parts) = (Text::default(), Vec::new());
         for piece in pieces {
             text.read(piece, |part| parts.push(part));
@@ -75,8 +75,8 @@ mod tests {
         (parts, text.tail)
     }
 
-    fn text(text: &str) -> Part {
-        Part::Text(text.to_owned())
+    fn text(text: &str) -> DecodedChunk {
+        DecodedChunk::Text(text.to_owned())
     }
 
     #[test]
@@ -90,16 +90,16 @@ mod tests {
     #[test]
     fn what_is_no_text_is_told_apart_from_the_text_around_it() {
         let (parts, _) = read(&[b"caf\xe9 ok\r\n"]);
-        assert_eq!(parts, [text("caf"), Part::Bytes(vec![0xe9]), text(" ok\r\n")]);
+        assert_eq!(parts, [text("caf"), DecodedChunk::Bytes(vec![0xe9]), text(" ok\r\n")]);
         // A beginning that does not go on.
         let (parts, _) = read(&[b"\xe2\x82", b"x"]);
-        assert_eq!(parts, [Part::Bytes(vec![0xe2, 0x82]), text("x")]);
+        assert_eq!(parts, [DecodedChunk::Bytes(vec![0xe2, 0x82]), text("x")]);
     }
 
     #[test]
     fn file_is_one_part() {
         let bytes: Vec<u8> = (0..=255).cycle().take(4096).collect();
-        assert_eq!(read(&[&bytes]).0, [Part::Bytes(bytes)]);
+        assert_eq!(read(&[&bytes]).0, [DecodedChunk::Bytes(bytes)]);
     }
 
     proptest! {
@@ -111,8 +111,8 @@ mod tests {
             let mut told = Vec::new();
             for part in parts {
                 match part {
-                    Part::Text(text) => told.extend(text.into_bytes()),
-                    Part::Bytes(bytes) => told.extend(bytes),
+                    DecodedChunk::Text(text) => told.extend(text.into_bytes()),
+                    DecodedChunk::Bytes(bytes) => told.extend(bytes),
                 }
             }
             told.extend(tail);
@@ -131,7 +131,7 @@ mod tests {
                 left = rest;
             }
             let (parts, tail) = read(&pieces);
-            let told: String = parts.into_iter().map(|part| if let Part::Text(text) = part { text } else { panic!("{part:?}") }).collect();
+            let told: String = parts.into_iter().map(|part| if let DecodedChunk::Text(text) = part { text } else { panic!("{part:?}") }).collect();
             prop_assert_eq!((told, tail), (whole, Vec::new()));
         }
     }

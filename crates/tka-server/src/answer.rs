@@ -56,7 +56,7 @@ impl Failure {
 
     /// A failure that passes: the same request may succeed in a second.
     #[must_use]
-    pub fn passing(message: impl Into<String>, advice: &[&str]) -> Self {
+    pub fn transient(message: impl Into<String>, advice: &[&str]) -> Self {
         Self {
             retry_after: Some(1),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, message, advice)
@@ -65,7 +65,7 @@ impl Failure {
 
     /// The same failure, caused by `error` and by what that was caused by.
     #[must_use]
-    pub fn because(mut self, error: &(dyn StdError + 'static)) -> Self {
+    pub fn with_cause(mut self, error: &(dyn StdError + 'static)) -> Self {
         self.body.cause = chain(error);
         self
     }
@@ -177,7 +177,7 @@ impl From<&tka_operator::Error> for Failure {
                     "try again in a moment",
                     "if it persists, ask an administrator to look at the server's log",
                 ];
-                let failure = Self::passing("the request could not be completed just now", advice).because(error);
+                let failure = Self::transient("the request could not be completed just now", advice).with_cause(error);
                 let asked = error.retry_after();
                 let asked = asked.and_then(|after| u32::try_from(after.as_secs()).ok());
                 Self {
@@ -189,7 +189,7 @@ impl From<&tka_operator::Error> for Failure {
                 tracing::error!(error = with_causes(error), "the API server refused; answered 500");
                 let advice = &["ask an administrator to look at the server's log"];
                 let message = "the API server refused a request of the server";
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, message, advice).because(error)
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, message, advice).with_cause(error)
             }
         }
     }
@@ -204,14 +204,14 @@ pub(crate) fn pending(retry_after_seconds: u32, body: impl IntoResponse) -> Resp
 /// Nothing is given, because records cannot be written, and `why`.
 pub(crate) fn unwritable(why: &str) -> Failure {
     let advice = &["ask an administrator to look at the server's log"];
-    Failure::passing(why, advice)
+    Failure::transient(why, advice)
 }
 
 /// Nothing is given, because of an `error` that kept its audit record from being written.
 pub(crate) fn not_recorded(error: &(dyn StdError + 'static)) -> Failure {
     let advice = &["ask an administrator to look at the server's log"];
     let message = "the audit record could not be written, so no access was given";
-    Failure::passing(message, advice).because(error)
+    Failure::transient(message, advice).with_cause(error)
 }
 
 impl IntoResponse for Failure {

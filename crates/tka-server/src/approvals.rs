@@ -13,10 +13,10 @@ mod worker;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use tka_core::{Caller, CannotApprove, Choice, Oversight, Reason, Request, Session, may_decide};
+use tka_core::{Caller, CannotApprove, Oversight, Reason, Request, RuleSelector, Session, may_decide};
 use tka_operator::{
-    ApprovalDecision, ApprovalRequest, Error, Part, RequestClosed, RequestState, SignIn, UnacknowledgedSignIns, Vote,
-    WaitingSignIn,
+    ApprovalDecision, ApprovalRequest, AttemptRole, Error, RequestClosed, RequestState, SignIn, UnacknowledgedSignIns,
+    Vote, WaitingSignIn,
 };
 use tokio::time::Instant;
 
@@ -27,7 +27,7 @@ use crate::authorize::{FRESH, no_contact};
 use crate::identified::Identified;
 use crate::overseer::oversight;
 
-use self::records::ByApproval;
+use self::records::ApprovalAudit;
 use self::verify::{Peers, Verified};
 pub use self::wait::{WaitOutcome, decided};
 pub use self::worker::RecentRequests;
@@ -116,10 +116,10 @@ impl Approver {
         self.identified.caller.key() == caller.key()
     }
 
-    /// Whether they may acknowledge `glass`. Machines see nothing.
-    pub fn may_acknowledge(&self, glass: &UnacknowledgedSignIns) -> Result<(), CannotApprove> {
+    /// Whether they may acknowledge `emergency`. Machines see nothing.
+    pub fn may_acknowledge(&self, emergency: &UnacknowledgedSignIns) -> Result<(), CannotApprove> {
         let caller = &self.identified.caller;
-        may_decide(caller, &self.oversight, &glass.caller, &glass.rule, false)
+        may_decide(caller, &self.oversight, &emergency.caller, &emergency.rule, false)
     }
 
     /// Decides about the sign-in that waits for the session of that `name`, and gives its access where that completes the count. Returns how it stands then.
@@ -254,12 +254,12 @@ fn session(
 ) -> Result<SignIn, Failure> {
     let request = &waiting.request;
     let asked = Request {
-        choice: Choice::default(),
+        choice: RuleSelector::default(),
         period: Some(request.period),
         // Of a reason that a version before this one would not have let in there is none.
         reason: request.reason.clone().and_then(|reason| Reason::try_from(reason).ok()),
         label: waiting.label.clone(),
-        by_use: false,
+        on_use: false,
     };
     let since = request.approved_at().unwrap_or_else(|| (app.clock)());
     Ok(SignIn {
@@ -275,16 +275,16 @@ fn session(
 async fn sign_in_checked(app: &App, checked: &WaitingSignIn, sign_in: SignIn) -> Result<bool, Failure> {
     let (asked_at, role) = (Instant::now(), sign_in.session.rule.role.to_string());
     let outcome = match app.sessions.join(&sign_in) {
-        Part::Leader(attempt) => {
-            let locked = app.sessions.lock_for(*attempt).await;
+        AttemptRole::Leader(attempt) => {
+            let locked = app.sessions.lock_attempt(*attempt).await;
             let (attempt, lock) = locked.map_err(|error| Failure::from(&*error))?;
             if asked_at.elapsed() > FRESH {
                 return Ok(false);
             }
-            let records = ByApproval::new(&app.audit, checked);
+            let records = ApprovalAudit::new(&app.audit, checked);
             app.sessions.sign_in(attempt, &lock, &records).await
         }
-        Part::Waiter(waiter) => match waiter.outcome().await {
+        AttemptRole::Follower(waiter) => match waiter.outcome().await {
             Some(outcome) => outcome,
             None => return Ok(false),
         },
@@ -310,7 +310,7 @@ async fn again(app: &App, waiting: &WaitingSignIn) -> Result<WaitingSignIn, Fail
 /// Has `waiting` wait no more, because of `why`.
 pub(crate) async fn end(app: &App, waiting: &WaitingSignIn, why: &str) -> Result<(), Failure> {
     app.audit.approval_ended(None, waiting, why).await;
-    if app.sessions.stop_waiting(waiting).await? {
+    if app.sessions.cancel_request(waiting).await? {
         app.over.remember(waiting, (app.clock)());
     }
     Ok(())
@@ -337,7 +337,7 @@ pub async fn withdraw(
             }
             RequestState::Waiting | RequestState::Expired => {}
         }
-        if app.sessions.stop_waiting(&waiting).await? {
+        if app.sessions.cancel_request(&waiting).await? {
             app.audit
                 .approval_ended(Some(context), &waiting, "its caller withdrew it")
                 .await;
@@ -437,5 +437,5 @@ fn changed(why: &str) -> Failure {
 }
 
 fn contended() -> Failure {
-    Failure::passing("others decided about this sign-in at the same moment", &["try again"])
+    Failure::transient("others decided about this sign-in at the same moment", &["try again"])
 }

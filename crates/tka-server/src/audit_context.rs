@@ -58,7 +58,7 @@ impl AuditContext {
     }
 
     /// What is asked for is begun. What sees its end counts it.
-    pub fn begins(&self) {
+    pub fn mark_begun(&self) {
         let _ = self.begun.set(());
     }
 
@@ -82,13 +82,13 @@ impl AuditContext {
     }
 
     /// It is known who asks, and whether it is they or a page. The first to say so is believed.
-    pub fn by(&self, identified: &Arc<Identified>, by: Requester) {
+    pub fn set_caller(&self, identified: &Arc<Identified>, by: Requester) {
         let _ = self.identified.set(Arc::clone(identified));
         let _ = self.by.set(by);
     }
 
     /// It is known which session it is about.
-    pub fn about(&self, session: &Session) {
+    pub fn set_session(&self, session: &Session) {
         let _ = self.session.set(session.clone());
     }
 }

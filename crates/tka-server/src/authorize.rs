@@ -11,7 +11,7 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use tka_api::http::RequestedAccess;
-use tka_core::{ApplicableRules, Caller, Choice, Identity, Refusal, RuleKey, Session, SessionName};
+use tka_core::{ApplicableRules, Caller, Identity, Refusal, RuleKey, RuleSelector, Session, SessionName};
 use tka_operator::{SessionFilter, StoredSession};
 use tokio::time::Instant;
 
@@ -71,7 +71,7 @@ impl Authorization {
             let session = &stored.session;
             session.caller.key() == self.caller.key() && session.until() > now && self.rules.contains(&session.rule)
         };
-        let named = app.sessions.of_user_named(&self.caller, name, SessionFilter::Live);
+        let named = app.sessions.get_for_user(&self.caller, name, SessionFilter::Live);
         Ok(named.await?.filter(usable))
     }
 
@@ -82,11 +82,11 @@ impl Authorization {
     }
 
     /// Checks that the rule of `session` still applies to the caller, who may have waited for its credential.
-    pub async fn still(&mut self, app: &App, peer: Option<SocketAddr>, session: &Session) -> Result<(), Failure> {
+    pub async fn recheck(&mut self, app: &App, peer: Option<SocketAddr>, session: &Session) -> Result<(), Failure> {
         if !self.is_stale() {
             return Ok(());
         }
-        *self = self.again(app, peer).await?;
+        *self = self.refresh(app, peer).await?;
         if self.rules.contains(&session.rule) {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl Authorization {
     }
 
     /// Asks the tailnet again after a wait. It fails for a caller that hung up meanwhile, and for another caller.
-    pub async fn again(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
+    pub async fn refresh(&self, app: &App, peer: Option<SocketAddr>) -> Result<Self, Failure> {
         let Some(peer) = peer else {
             return Err(not_asked());
         };
@@ -151,7 +151,7 @@ pub fn names(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = S
 #[must_use]
 pub fn changed_meanwhile() -> Failure {
     let message = "what the tailnet policy gives you changed while you waited";
-    Failure::passing(message, &["try again"])
+    Failure::transient(message, &["try again"])
 }
 
 impl FromRequestParts<Arc<App>> for Authorization {
@@ -180,7 +180,7 @@ impl FromRequestParts<Arc<App>> for Authorized {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {
         let granted = Authorization::from_request_parts(parts, app).await?;
-        granted.rules.choose(&Choice::default())?;
+        granted.rules.choose(&RuleSelector::default())?;
         Ok(Self(granted))
     }
 }
@@ -192,7 +192,7 @@ pub(crate) fn no_contact(error: &NoContact) -> Failure {
         "if it persists, ask an administrator to look at the tailscaled beside the server",
     ];
     let message = "tailscaled is out of touch with the tailnet, so your rules cannot be checked";
-    Failure::passing(message, advice).because(error)
+    Failure::transient(message, advice).with_cause(error)
 }
 
 /// The caller, as identified before.

@@ -137,12 +137,12 @@ fn missing_roles(roles: &[String]) -> Option<String> {
 
 /// Removes leftovers when this replica begins to reconcile, and regularly while it does.
 pub(crate) async fn sweep(sessions: Arc<Sessions>, leadership: Leadership, stop: CancellationToken) {
-    let mut gains = leadership.gains().boxed();
+    let mut acquisitions = leadership.acquisitions().boxed();
     let (mut failures, mut next) = (0, Instant::now());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = gains.next() => {}
+            _ = acquisitions.next() => {}
             () = sleep_until(next) => {}
         }
         if !leadership.is_held() {

@@ -163,7 +163,7 @@ fn check(hosts: &Hosts, method: &Method, uri: &Uri, headers: &HeaderMap) -> Resu
             "a browser does not say which page this request is from",
             &["use `tka`, or a browser that sends `Origin` with every POST"],
         )),
-        Some(_) if !is_own_page => Ok(Requester::Page),
+        Some(_) if !is_own_page => Ok(Requester::BrowserPage),
         _ => Ok(Requester::Caller),
     }
 }
@@ -330,7 +330,7 @@ mod tests {
         let uri = Uri::from_static("/");
         let by = |headers: &[(&str, &str)]| check(&hosts(), &Method::GET, &uri, &map(headers)).unwrap();
         let browser = [("host", "tka"), ("accept-language", "en")];
-        assert_eq!(by(&browser), Requester::Page);
+        assert_eq!(by(&browser), Requester::BrowserPage);
         for own in [("referer", "http://tka/swagger/"), ("sec-fetch-site", "same-origin")] {
             assert_eq!(by(&[&browser[..], &[own]].concat()), Requester::Caller, "{own:?}");
         }

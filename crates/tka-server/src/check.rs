@@ -65,7 +65,7 @@ fn check(source: &Source, name: &str, bytes: Vec<u8>) -> Result<String, CheckErr
         let why = "it is larger than 1 MiB, which is no configuration";
         return Err(wrong(name, None, "", why.into()));
     }
-    let loaded = match source.settle(Some(name.into()), bytes, |_| None) {
+    let loaded = match source.resolve_layers(Some(name.into()), bytes, |_| None) {
         Ok(loaded) => loaded,
         Err(ConfigError::Wrong(problems)) => return Err(CheckError::Wrong(problems)),
         Err(error) => return Err(CheckError::Unreadable(error)),

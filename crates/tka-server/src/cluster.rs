@@ -158,7 +158,7 @@ impl ClusterSource {
                 tracing::error!(error = with_causes(&error), "cannot read the clusterInfo ConfigMap");
                 let advice = &["ask an administrator to look at clusterInfo.configMapRef and the ConfigMap"];
                 let what = "the address of the Kubernetes API server is not known";
-                Failure::new(StatusCode::INTERNAL_SERVER_ERROR, what, advice).because(&error)
+                Failure::new(StatusCode::INTERNAL_SERVER_ERROR, what, advice).with_cause(&error)
             }),
         }
     }

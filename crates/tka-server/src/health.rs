@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
-use tka_operator::{Clock, WatchStanding};
+use tka_operator::{Clock, WatchHealth};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -44,7 +44,7 @@ pub struct Health {
     /// Tells the time.
     pub clock: Clock,
     /// Whether the sessions are known, or why not.
-    pub sessions: WatchStanding,
+    pub sessions: WatchHealth,
     /// The audit log, without which nothing is given.
     pub audit: Audit,
     /// That the cluster lacks roles which may be given out, and what to do, if it does.
@@ -184,7 +184,7 @@ mod tests {
         let null = std::path::Path::new("/dev/null");
         let (audit, _writer) =
             Audit::start(null, "tka", Arc::new(jiff::Timestamp::now), &Metrics::default(), 0).unwrap();
-        let sessions = WatchStanding {
+        let sessions = WatchHealth {
             synced: watch::channel(serving).1,
             failure: watch::channel(None).1,
             watch_activity: watch::channel(Instant::now()).1,

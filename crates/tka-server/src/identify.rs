@@ -40,9 +40,9 @@ pub async fn identify(
             let hosts = app.node.borrow().hosts.and(&app.allowed_hosts);
             let guarded = guard(&hosts, &request);
             // What a foreign page sends must not use up what the caller may send.
-            let by = *guarded.as_ref().unwrap_or(&Requester::Page);
+            let by = *guarded.as_ref().unwrap_or(&Requester::BrowserPage);
             if let Some(context) = request.extensions().get::<Arc<AuditContext>>() {
-                context.by(&identified, by);
+                context.set_caller(&identified, by);
             }
             if let Err(too_many) = app.rates.count(&identified.caller, by) {
                 return Failure::from(too_many).into_response();
@@ -106,5 +106,5 @@ fn unresolved(error: &tka_tailnet::Error) -> Failure {
         "the server could not identify the caller",
         &[advice],
     )
-    .because(error)
+    .with_cause(error)
 }

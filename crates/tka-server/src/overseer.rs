@@ -22,7 +22,7 @@ pub struct Overseer<Of> {
 }
 
 /// What a caller may have oversight of.
-pub trait OversightOf: Sized {
+pub trait OversightKind: Sized {
     /// What they have of it; none where they must not learn that there is such a path.
     fn given(oversight: &Oversight) -> Option<Self>;
 }
@@ -31,7 +31,7 @@ pub trait OversightOf: Sized {
 #[derive(Debug)]
 pub struct ViewRecordings;
 
-impl OversightOf for ViewRecordings {
+impl OversightKind for ViewRecordings {
     fn given(oversight: &Oversight) -> Option<Self> {
         oversight.recordings.then_some(Self)
     }
@@ -41,14 +41,14 @@ impl OversightOf for ViewRecordings {
 #[derive(Debug)]
 pub struct ViewAudit;
 
-impl OversightOf for ViewAudit {
+impl OversightKind for ViewAudit {
     fn given(oversight: &Oversight) -> Option<Self> {
         oversight.audit.then_some(Self)
     }
 }
 
 /// To see sessions, or to end them too.
-impl OversightOf for SessionOversight {
+impl OversightKind for SessionOversight {
     fn given(oversight: &Oversight) -> Option<Self> {
         oversight.sessions
     }
@@ -59,7 +59,7 @@ impl OversightOf for SessionOversight {
 impl<Of> Overseer<Of> {
     /// Records that they are shown what `look` says. Unless this returns well nothing may be shown.
     pub async fn looks(&self, app: &App, look: Look) -> Result<(), Failure> {
-        Ok(app.audit.looked(&self.context, look).await?)
+        Ok(app.audit.record_view(&self.context, look).await?)
     }
 
     /// The same of a list of which the request's `query` says what is wanted.
@@ -84,7 +84,7 @@ impl<Of> Overseer<Of> {
     }
 }
 
-impl<Of: OversightOf> FromRequestParts<Arc<App>> for Overseer<Of> {
+impl<Of: OversightKind> FromRequestParts<Arc<App>> for Overseer<Of> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Failure> {

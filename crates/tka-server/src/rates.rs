@@ -34,7 +34,7 @@ pub enum Requester {
     /// The caller, as far as can be told.
     Caller,
     /// A page in their browser that is of another site, or may be.
-    Page,
+    BrowserPage,
 }
 
 /// What callers have sent.
@@ -84,7 +84,7 @@ impl<C: Clock + Clone> Rates<C> {
             self.forget();
         }
         let mut key = caller.key().as_str().to_owned();
-        if by == Requester::Page {
+        if by == Requester::BrowserPage {
             key.push_str(" page");
         }
         self.requests.check_key(&key).map_err(|until| TooMany {
@@ -93,7 +93,7 @@ impl<C: Clock + Clone> Rates<C> {
     }
 
     /// Whether an Event may be told of `caller`'s being refused a session: it is one of few, however often the caller asks.
-    pub fn may_tell(&self, caller: &Caller) -> bool {
+    pub fn allow_event(&self, caller: &Caller) -> bool {
         self.events.check_key(&caller.key().as_str().to_owned()).is_ok() && self.all_events.check().is_ok()
     }
 
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn pages_storm_is_not_the_callers() {
         let (rates, _) = rates();
-        let served = (0..9).filter(|_| rates.count(&caller("n"), Requester::Page).is_ok());
+        let served = (0..9).filter(|_| rates.count(&caller("n"), Requester::BrowserPage).is_ok());
         assert_eq!(served.count(), 3);
         assert!(rates.count(&caller("n"), Requester::Caller).is_ok());
     }
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn refusals_are_told_once_a_minute_and_once_a_second_in_all() {
         let (rates, clock) = rates();
-        let told = |device: &str| (0..100).filter(|_| rates.may_tell(&caller(device))).count();
+        let told = |device: &str| (0..100).filter(|_| rates.allow_event(&caller(device))).count();
         assert_eq!((told("n1"), told("n2")), (1, 1));
         clock.advance(TOLD_EVERY);
         assert_eq!(told("n1"), 1);

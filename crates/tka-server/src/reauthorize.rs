@@ -46,7 +46,7 @@ pub struct Reauthorization {
     /// The capability whose values are rules.
     pub cap_name: String,
     /// By what sessions are checked; it may change.
-    pub standards: watch::Receiver<Requirements>,
+    pub requirements: watch::Receiver<Requirements>,
     /// The sessions, to end them.
     pub sessions: Arc<Sessions>,
     /// The sessions, as the reconcile loop sees them.
@@ -76,7 +76,7 @@ pub struct Requirements {
 struct Checks {
     with: Reauthorization,
     /// Those of this round.
-    standards: Requirements,
+    requirements: Requirements,
     last_verified: LastVerified,
     retry_backoff: RetryBackoff,
     /// Where each device was last found. WhoIs says whether it still is there. All peers, an answer as large as the tailnet, need only be asked
@@ -100,12 +100,12 @@ impl Reauthorization {
     pub async fn run(self, mut synced: watch::Receiver<bool>) {
         let wake = Notify::new();
         let (tailnet, contact) = (self.tailnet.clone(), self.contact.clone());
-        let gains = self.leadership.gains();
-        let mut changes = self.standards.clone();
-        let standards = *changes.borrow_and_update();
+        let acquisitions = self.leadership.acquisitions();
+        let mut changes = self.requirements.clone();
+        let requirements = *changes.borrow_and_update();
         let checks = Checks {
-            standards,
-            last_verified: LastVerified::new(standards.max_unverified),
+            requirements,
+            last_verified: LastVerified::new(requirements.max_unverified),
             retry_backoff: RetryBackoff::default(),
             addresses: HashMap::new(),
             with: self,
@@ -115,7 +115,7 @@ impl Reauthorization {
                 wake.notify_one();
             }
         };
-        let when_gained = gains.for_each(|()| {
+        let when_gained = acquisitions.for_each(|()| {
             wake.notify_one();
             std::future::ready(())
         });
@@ -125,7 +125,7 @@ impl Reauthorization {
             }
         };
         tokio::join!(
-            listen(&tailnet, &contact, &wake),
+            watch_ipn_bus(&tailnet, &contact, &wake),
             rounds(&wake, checks),
             once_synced,
             when_gained,
@@ -135,10 +135,10 @@ impl Reauthorization {
 }
 
 /// Asks for a round when tailscaled tells of a change. What it told while the server did not listen is asked for then.
-async fn listen(tailnet: &LocalApi, contact: &Contact, wake: &Notify) {
+async fn watch_ipn_bus(tailnet: &LocalApi, contact: &Contact, wake: &Notify) {
     loop {
         let error = match tailnet.watch().await {
-            Ok(notifications) => heed(notifications, contact, wake).await,
+            Ok(notifications) => process_notifications(notifications, contact, wake).await,
             Err(error) => error,
         };
         contact.heard(Err(error.to_string()));
@@ -149,7 +149,7 @@ async fn listen(tailnet: &LocalApi, contact: &Contact, wake: &Notify) {
 }
 
 /// Returns why the stream ended.
-async fn heed(mut notifications: Notifications, contact: &Contact, wake: &Notify) -> Error {
+async fn process_notifications(mut notifications: Notifications, contact: &Contact, wake: &Notify) -> Error {
     loop {
         let notification = match notifications.next().await {
             Some(Ok(notification)) => notification,
@@ -179,16 +179,16 @@ async fn heed(mut notifications: Notifications, contact: &Contact, wake: &Notify
 impl PeriodicCheck for Checks {
     async fn round(&mut self) -> Instant {
         let started = Instant::now();
-        self.standards = *self.with.standards.borrow();
-        self.last_verified.limit = self.standards.max_unverified;
+        self.requirements = *self.with.requirements.borrow();
+        self.last_verified.limit = self.requirements.max_unverified;
         // Before tailscaled is asked: its answer is then later than the one that any of these was given by.
         let sessions = self.active();
         let devices = sessions.iter().map(|session| device(session).to_owned()).collect();
         self.forget_gone(&sessions, &devices);
-        self.last_verified.meet(&sessions, started);
-        let answers = self.ask(devices).await;
-        self.note_on_use(&sessions, &answers).await;
-        let revoked = self.judge_all(&sessions, &answers, started);
+        self.last_verified.observe(&sessions, started);
+        let answers = self.query_devices(devices).await;
+        self.annotate_on_use(&sessions, &answers).await;
+        let revoked = self.revocations(&sessions, &answers, started);
         // What does not hold is for the holder of the Lease to end.
         let ours = self.with.leadership.is_held();
         let ended = !ours || self.end_all(revoked).await;
@@ -213,7 +213,7 @@ impl Checks {
     }
 
     /// Writes onto sessions that their rule has `sign_in: on_use` by now, so that their end is one that use does not undo.
-    async fn note_on_use(&self, sessions: &[Session], answers: &Answers) {
+    async fn annotate_on_use(&self, sessions: &[Session], answers: &Answers) {
         if !self.with.leadership.is_held() {
             return;
         }
@@ -223,7 +223,7 @@ impl Checks {
             };
             if session.on_use.is_none()
                 && state.begins_on_use(&session.rule)
-                && let Err(error) = self.with.sessions.note_on_use(session).await
+                && let Err(error) = self.with.sessions.annotate_on_use(session).await
             {
                 let (session, error) = (session.name(), with_causes(&error));
                 tracing::warn!(%session, error, "not written down that use begins this session; retrying");
@@ -233,7 +233,7 @@ impl Checks {
 
     /// What is revoked. A replica that has lost the tailnet cannot judge. It takes the word of one that has not and holds the Lease: that one ends
     /// what does not stand.
-    fn judge_all<'s>(
+    fn revocations<'s>(
         &mut self,
         sessions: &'s [Session],
         answers: &Answers,
@@ -246,11 +246,11 @@ impl Checks {
             return Vec::new();
         }
         let judged = sessions.iter();
-        let judged = judged.map(|session| self.judge(session, answers, started).map(|why| (session, why)));
+        let judged = judged.map(|session| self.verify_session(session, answers, started).map(|why| (session, why)));
         judged.flatten().collect()
     }
 
-    fn judge(&mut self, session: &Session, answers: &Answers, started: Instant) -> Option<Revocation> {
+    fn verify_session(&mut self, session: &Session, answers: &Answers, started: Instant) -> Option<Revocation> {
         let state = match answers.get(device(session)) {
             Some(Answer::DeviceState(state)) => Some(&**state),
             Some(Answer::Gone) => None,
@@ -261,7 +261,7 @@ impl Checks {
                     .unverified(session, "it was not asked for", Instant::now());
             }
         };
-        match revocation::verdict(session, state, self.standards.machines, (self.with.clock)()) {
+        match revocation::verdict(session, state, self.requirements.machines, (self.with.clock)()) {
             Verdict::Valid => {
                 self.last_verified.verified(session, started);
                 None
@@ -308,7 +308,7 @@ impl Checks {
     }
 
     /// What tailscaled says of each of `devices`. Where it says nothing, or where its word is old, that is not known.
-    async fn ask(&mut self, devices: BTreeSet<String>) -> Answers {
+    async fn query_devices(&mut self, devices: BTreeSet<String>) -> Answers {
         let state = match self.with.tailnet.status().await {
             Ok(status) => {
                 let state = current(&status);
@@ -324,17 +324,17 @@ impl Checks {
         let mut answers = Answers::new();
         let known = self.addresses.clone();
         if let Err(error) = self.whois(known, &mut answers).await {
-            return with_rest(answers, devices, |_| Answer::Unknown(error.to_string()));
+            return fill_missing(answers, devices, |_| Answer::Unknown(error.to_string()));
         }
         if answers.len() == devices.len() {
             return answers;
         }
         let status = match self.with.tailnet.status_with_peers().await {
             Ok(status) => status,
-            Err(error) => return with_rest(answers, devices, |_| Answer::Unknown(error.to_string())),
+            Err(error) => return fill_missing(answers, devices, |_| Answer::Unknown(error.to_string())),
         };
         if let Err(why) = current(&status) {
-            return with_rest(answers, devices, |_| Answer::Unknown(why.clone()));
+            return fill_missing(answers, devices, |_| Answer::Unknown(why.clone()));
         }
         let nodes = nodes(&status);
         let lost: HashMap<String, IpAddr> = devices
@@ -344,7 +344,7 @@ impl Checks {
             .collect();
         self.addresses.extend(lost.clone());
         let failed = self.whois(lost, &mut answers).await.err();
-        with_rest(answers, devices, |device| match (&failed, nodes.get(device)) {
+        fill_missing(answers, devices, |device| match (&failed, nodes.get(device)) {
             (_, None) => Answer::Gone,
             (Some(error), Some(_)) => Answer::Unknown(error.to_string()),
             (None, Some(_)) => Answer::Unknown("tailscaled knows the device, and not by its address".into()),
@@ -420,10 +420,10 @@ fn nodes(status: &Status) -> HashMap<&str, &[IpAddr]> {
 }
 
 fn unknown(devices: BTreeSet<String>, why: &str) -> Answers {
-    with_rest(Answers::new(), devices, |_| Answer::Unknown(why.to_owned()))
+    fill_missing(Answers::new(), devices, |_| Answer::Unknown(why.to_owned()))
 }
 
-fn with_rest(mut answers: Answers, devices: BTreeSet<String>, answer: impl Fn(&str) -> Answer) -> Answers {
+fn fill_missing(mut answers: Answers, devices: BTreeSet<String>, answer: impl Fn(&str) -> Answer) -> Answers {
     for device in devices {
         if let Entry::Vacant(vacant) = answers.entry(device) {
             let answer = answer(vacant.key());

@@ -104,7 +104,9 @@ impl Reload {
     }
 
     fn take(&mut self, file: Option<PathBuf>, bytes: Vec<u8>) -> Result<Change, ReloadError> {
-        let loaded = self.source.settle(file, bytes, |name| std::env::var(name).ok())?;
+        let loaded = self
+            .source
+            .resolve_layers(file, bytes, |name| std::env::var(name).ok())?;
         let from_file = has_settings(&loaded);
         if self.from_file && !from_file {
             return Err(ReloadError::Empty);

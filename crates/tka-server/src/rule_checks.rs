@@ -43,7 +43,7 @@ impl RuleChecks {
     pub async fn check(&self, sessions: &Sessions, role: &RoleName, scope: &Scope) -> RuleCheck {
         let check = self.shared(role, scope, Instant::now());
         let ask = || async {
-            match sessions.check_rule(role, scope).await {
+            match sessions.check_bindable(role, scope).await {
                 Ok(()) => RuleCheck::Usable,
                 Err(error) if error.is_transient() => RuleCheck::Unchecked,
                 Err(error) => RuleCheck::Unusable(error.to_string()),

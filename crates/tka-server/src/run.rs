@@ -27,17 +27,17 @@ use crate::certificate::CertificateState;
 use crate::cluster::ClusterError;
 use crate::config::{self, Config, Loaded, Source};
 use crate::detached_tasks::DetachedTasks;
-use crate::gateway::{self, Gateway, GatewayError, RecordingArchive, Streams};
+use crate::gateway::{self, Gateway, GatewayError, GatewaySessions, RecordingArchive};
 use crate::health;
 use crate::health::Health;
 use crate::kubernetes::watch_version;
 use crate::listen::{HTTPS, ListenError, bind, serve};
-use crate::live::{Live, Parts, session_limits};
 use crate::metrics::Metrics;
 use crate::node::{Node, Served};
 use crate::notifications;
 use crate::reauthorize::{Contact, Reauthorization, Requirements};
 use crate::reload::Reload;
+use crate::running_config::{AppDependencies, RunningConfig, session_limits};
 use crate::serving::{Files, Serving, Source as Certificates, TailnetServer};
 use crate::telemetry::{self, TelemetryError, inject_trace};
 
@@ -127,7 +127,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let drained = gateway
         .as_ref()
         .map_or_else(|| stop.clone(), |_| CancellationToken::new());
-    let parts = Parts {
+    let parts = AppDependencies {
         tailnet: LocalApi::new(&config.tailscale.socket),
         contact: Contact::default(),
         client: clients.requests.clone(),
@@ -146,13 +146,13 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let work = parts.work.clone();
     let status = watch::Sender::default();
     let said = status.subscribe();
-    let mut live = Live::new(parts.clone(), &config)?;
+    let mut live = RunningConfig::new(parts.clone(), &config)?;
     let router = live.router();
     let (serving, is_serving) = watch::channel(Err("still starting".to_owned()));
     let (standing, certificate) = watch::channel(None);
     let channels = Channels {
         status,
-        standards: live.standards(),
+        requirements: live.requirements(),
         apps: live.apps(),
         serving: is_serving,
         certificate,
@@ -165,7 +165,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
             streams.run(used).await;
             drained.cancel();
         });
-        let keep = gateway::keep(config.gateway.recording.clone(), stop.clone());
+        let keep = gateway::run_retention(config.gateway.recording.clone(), stop.clone());
         background.spawn("the keeping of recordings", keep);
     }
     let apply = Box::new(move |config: &Config| live.apply(config).map_err(Into::into));
@@ -209,7 +209,7 @@ fn heartbeat(config: &Config) -> Heartbeat {
 }
 
 /// On which port and how the tailnet is served, and by which certificates where that is https.
-fn served(config: &Config, parts: &Parts) -> (Served, Certificates) {
+fn served(config: &Config, parts: &AppDependencies) -> (Served, Certificates) {
     let port = config.tailscale.port;
     let files = config.tls.files();
     let https = port == HTTPS || files.is_some();
@@ -237,7 +237,7 @@ struct Channels {
     /// What tailscaled last said of the node.
     status: watch::Sender<Option<Status>>,
     /// By what sessions are checked.
-    standards: watch::Receiver<Requirements>,
+    requirements: watch::Receiver<Requirements>,
     /// What handling a request needs.
     apps: watch::Receiver<Option<Arc<App>>>,
     /// Whether the tailnet is served.
@@ -252,7 +252,7 @@ struct Channels {
 fn background(
     config: &Config,
     clients: &Clients,
-    parts: &Parts,
+    parts: &AppDependencies,
     reconcile: Loop,
     channels: Channels,
     mut registries: Registries,
@@ -267,7 +267,7 @@ fn background(
     let reauthorization = Reauthorization {
         tailnet: parts.tailnet.clone(),
         cap_name: config.tailscale.cap_name.clone(),
-        standards: channels.standards,
+        requirements: channels.requirements,
         sessions: Arc::clone(sessions),
         watched: reconcile.watched(),
         leadership: leadership.clone(),
@@ -411,7 +411,7 @@ fn gateway(
     }
     let limit = usize::try_from(settings.max_requests_per_session.get()).unwrap_or(usize::MAX);
     let all = carried_at_most(settings);
-    let streams = Streams::new(
+    let streams = GatewaySessions::new(
         reconcile.watched(),
         &clients.watch_activity,
         Arc::clone(clock),

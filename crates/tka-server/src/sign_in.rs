@@ -8,13 +8,14 @@ use futures::FutureExt;
 use tka_api::http::RequestedAccess;
 use tka_core::{Approval, Refusal, Request, Session, approver};
 use tka_operator::{
-    ApprovalRequest, Attempt, Error, NewRequest, NotRecorded, Part, Records, RequestOutcome, SignIn, SignedIn, Waiter,
+    ApprovalRequest, Attempt, AttemptRole, Error, Follower, NewRequest, NotRecorded, Records, RequestOutcome, SignIn,
+    SignedIn,
 };
 use uuid::Uuid;
 
 use crate::App;
 use crate::answer::Failure;
-use crate::audit::ByRequest;
+use crate::audit::RequestAudit;
 use crate::audit_context::AuditContext;
 use crate::authorize::{Authorization, changed_meanwhile};
 
@@ -80,7 +81,7 @@ impl<'a> SignInRequest<'a> {
         let chosen = authorization.rules.choose(&request.choice)?;
         *role = Some(chosen.role.to_string());
         let decided = decide(app, &authorization, &request, options)?;
-        context.about(&decided.sign_in.session);
+        context.set_session(&decided.sign_in.session);
         Ok(Self {
             app,
             context,
@@ -120,7 +121,7 @@ impl<'a> SignInRequest<'a> {
             digest: &question.digest,
             approval: &question.approval,
             record: &record,
-            is_told: joins.is_none() && app.rates.may_tell(&session.caller),
+            is_told: joins.is_none() && app.rates.allow_event(&session.caller),
             joins,
         };
         let id = Uuid::new_v4().to_string();
@@ -144,12 +145,12 @@ impl<'a> SignInRequest<'a> {
                 return Err(changed_meanwhile());
             }
             let outcome = match self.app.sessions.join(&self.decided.sign_in) {
-                Part::Leader(attempt) => self.lead(*attempt).await,
-                Part::Waiter(waiter) => self.wait(waiter).await,
+                AttemptRole::Leader(attempt) => self.lead(*attempt).await,
+                AttemptRole::Follower(waiter) => self.wait(waiter).await,
             };
             match outcome {
                 Ok(Some(signed_in)) => {
-                    if !self.request.by_use || !signed_in.extended {
+                    if !self.request.on_use || !signed_in.extended {
                         log(&signed_in);
                     }
                     return Ok((self.authorization, signed_in));
@@ -167,25 +168,30 @@ impl<'a> SignInRequest<'a> {
 
     /// Does the work. None if a new authorization gives another session by the time that it can begin.
     async fn lead(&mut self, attempt: Attempt) -> Result<Option<Arc<SignedIn>>, Stopped> {
-        let locked = self.app.sessions.lock_for(attempt).await;
+        let locked = self.app.sessions.lock_attempt(attempt).await;
         let (mut attempt, lock) = locked.map_err(|error| Failure::from(&*error))?;
-        if self.reauthorize_if_stale().await? && (self.needs_approval() || !attempt.renew(&self.decided.sign_in)) {
+        if self.reauthorize_if_stale().await?
+            && (self.needs_approval() || !attempt.replace_sign_in(&self.decided.sign_in))
+        {
             return Ok(None);
         }
         if self.decided.sign_in.break_glass {
             self.alarm().await?;
         }
-        let records = ByRequest::new(&self.app.audit, self.context);
+        let records = RequestAudit::new(&self.app.audit, self.context);
         let signed_in = self.app.sessions.sign_in(attempt, &lock, &records).await;
         // What was there already was signed in to before.
         let is_new = signed_in.as_ref().map_or(true, |signed_in| !signed_in.extended);
-        if self.request.by_use && is_new {
+        if self.request.on_use && is_new {
             let status = signed_in.as_ref().err().map(|error| Failure::from(&**error).status);
             let role = self.decided.sign_in.session.rule.role.as_str();
             self.app.metrics.signed_in(Some(role), status);
         }
         if let (Ok(signed_in), true) = (&signed_in, self.decided.sign_in.break_glass) {
-            self.app.sessions.tell_break_glass(&signed_in.stored.session).await;
+            self.app
+                .sessions
+                .emit_break_glass_event(&signed_in.stored.session)
+                .await;
         }
         match signed_in {
             Ok(signed_in) => Ok(Some(signed_in)),
@@ -211,7 +217,7 @@ impl<'a> SignInRequest<'a> {
     }
 
     /// Waits for what another request does.
-    async fn wait(&mut self, waiter: Waiter) -> Result<Option<Arc<SignedIn>>, Stopped> {
+    async fn wait(&mut self, waiter: Follower) -> Result<Option<Arc<SignedIn>>, Stopped> {
         match waiter.outcome().await {
             Some(Ok(signed_in)) => Ok(self.share(signed_in).await?),
             Some(Err(error)) => Err(Stopped::Retryable(error)),
@@ -227,10 +233,10 @@ impl<'a> SignInRequest<'a> {
             return Ok(None);
         }
         // The request that leads the attempt has recorded it. What waits for it signs in nothing by itself.
-        if self.request.by_use {
+        if self.request.on_use {
             return Ok(Some(signed_in));
         }
-        let records = ByRequest::new(&self.app.audit, self.context);
+        let records = RequestAudit::new(&self.app.audit, self.context);
         // The leader's record says that it signed in. This caller's record says that it extended.
         let recorded = records.began(&signed_in.stored.session, true).await;
         recorded.map_err(|error| Failure::from(&Error::NotRecorded(error)))?;
@@ -248,7 +254,7 @@ impl<'a> SignInRequest<'a> {
 
     /// Authorises and decides anew.
     async fn reauthorize(&mut self) -> Result<(), Failure> {
-        self.authorization = self.authorization.again(self.app, self.context.peer()).await?;
+        self.authorization = self.authorization.refresh(self.app, self.context.peer()).await?;
         let name = self.session().name();
         self.decided = decide(self.app, &self.authorization, &self.request, self.options)?;
         if self.session().name() != name {
@@ -315,7 +321,7 @@ fn apply_rules(
         };
         return Err(refusal.into());
     }
-    if request.by_use && !authorization.rules.begins_on_use(&rule.key()) {
+    if request.on_use && !authorization.rules.begins_on_use(&rule.key()) {
         return Err(changed_meanwhile());
     }
     // A way that the rule or the server does not have is refused before anything begins.

@@ -56,7 +56,7 @@ struct Use {
 
 impl Arguments {
     /// Whether it prints a line for a shell to evaluate.
-    pub(crate) fn is_evaluated(&self) -> bool {
+    pub(crate) fn prints_shell_code(&self) -> bool {
         matches!(self.action, Some(Action::Use(_)))
     }
 }

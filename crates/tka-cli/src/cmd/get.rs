@@ -36,8 +36,8 @@ struct Login {
 
 impl Arguments {
     /// Whether it prints a line for a shell to evaluate.
-    pub(crate) fn is_evaluated(&self) -> bool {
-        matches!(&self.action, Action::Kubeconfig(arguments) if arguments.is_evaluated())
+    pub(crate) fn prints_shell_code(&self) -> bool {
+        matches!(&self.action, Action::Kubeconfig(arguments) if arguments.prints_shell_code())
     }
 }
 

@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     /// Whether it prints a line for a shell to evaluate.
-    pub(crate) fn is_evaluated(&self) -> bool {
+    pub(crate) fn prints_shell_code(&self) -> bool {
         !self.committed
     }
 }

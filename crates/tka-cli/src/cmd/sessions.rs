@@ -82,7 +82,7 @@ fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
 
 fn everyone(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
     let client = ctx.client()?;
-    let all = report::sessions::Everyone(all_pages(&client, arguments.user.as_deref())?);
+    let all = report::sessions::AllSessions(all_pages(&client, arguments.user.as_deref())?);
     ctx.warn_clock_skew(client.skew(), None);
     if arguments.output.print(ctx.config.output_mode(), &all)? && all.0.items.is_empty() {
         let text = "there is no such session at this server";

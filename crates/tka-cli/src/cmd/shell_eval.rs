@@ -29,32 +29,32 @@ pub(crate) fn print_failure_at_any_end() -> Result<(), Error> {
         inform(why);
         print_failure();
     }));
-    signals::before_a_signal_ends_this(print_failure).map_err(Error::Signals)
+    signals::on_terminating_signal(print_failure).map_err(Error::Signals)
 }
 
 /// Whether a failure of `command` must fail in the shell that evaluates its output. Terminals evaluate nothing, and neither do readers of a
 /// path.
 pub(crate) fn must_fail(command: Option<&Command>, flags: &Global) -> bool {
-    let is_evaluated = match command {
-        Some(Command::Login(arguments)) => arguments.is_evaluated(),
-        Some(Command::Get(arguments)) => arguments.is_evaluated(),
-        Some(Command::Clusters(arguments)) => arguments.is_evaluated(),
-        Some(Command::Kubeconfig(arguments)) => arguments.is_evaluated(),
+    let prints_shell_code = match command {
+        Some(Command::Login(arguments)) => arguments.prints_shell_code(),
+        Some(Command::Get(arguments)) => arguments.prints_shell_code(),
+        Some(Command::Clusters(arguments)) => arguments.prints_shell_code(),
+        Some(Command::Kubeconfig(arguments)) => arguments.prints_shell_code(),
         Some(Command::Reauthenticate(_)) => true,
         _ => false,
     };
-    is_evaluated && is_shell_output(flags)
+    prints_shell_code && is_shell_output(flags)
 }
 
 /// The same for a command line that cannot be parsed.
 pub(crate) fn must_fail_as_typed(arguments: &[OsString]) -> bool {
     let typed = Cli::command().ignore_errors(true).try_get_matches_from(arguments);
     typed.is_ok_and(|typed| {
-        is_evaluated(&typed) && Global::from_arg_matches(&typed).is_ok_and(|flags| is_shell_output(&flags))
+        prints_shell_code(&typed) && Global::from_arg_matches(&typed).is_ok_and(|flags| is_shell_output(&flags))
     })
 }
 
-fn is_evaluated(typed: &ArgMatches) -> bool {
+fn prints_shell_code(typed: &ArgMatches) -> bool {
     match typed.subcommand() {
         Some(("login", of)) => !has_flag(of, "shell"),
         Some(("kubeconfig", of)) => !has_flag(of, "committed"),

@@ -12,7 +12,7 @@ use crate::config::flags::Global;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::current_context::{self, CurrentContext, Reach};
+use crate::kubeconfig::current_context::{self, CurrentContext, ElevationScope};
 use crate::kubeconfig::known_replicas;
 use crate::kubeconfig::session_cache::{self, CachedSession, SessionCache};
 use crate::kubeconfig::store::{self, KubeconfigStore};
@@ -152,7 +152,7 @@ fn acting<'a>(
     let elevation = cache.elevation(now)?;
     let store = KubeconfigStore::new(environment::home().as_deref(), server).ok();
     let servers = known_replicas::with_replicas(store.as_ref(), server);
-    (current.reach(&servers) == Reach::Elevated).then_some(elevation)
+    (current.reach(&servers) == ElevationScope::Elevated).then_some(elevation)
 }
 
 /// Prints the session that kubectl uses. Reads a few small files and sends no request.

@@ -23,7 +23,7 @@ pub(super) fn gateway(ctx: &CommandContext, client: &Client, info: &Result<Clust
         let fix = "tell the server's administrator: a TKA server does not send this".to_owned();
         return Finding::failed(Exit::Failure, "the gateway's address cannot be used", vec![fix]);
     };
-    let address = address.reached_at(client.server());
+    let address = address.via_server(client.server());
     let answer = if address.server() == client.server() {
         client.cluster_version().map_err(Error::from)
     } else {

@@ -28,7 +28,7 @@ pub(crate) struct CurrentContext {
 
 /// How a context stands to an elevation at a server. Those that it does not reach say their name.
 #[derive(Debug, Eq, PartialEq)]
-pub(crate) enum Reach {
+pub(crate) enum ElevationScope {
     /// The elevation acts for it while it lasts.
     Elevated,
     /// It goes through the gateway, and names a rule or a session.
@@ -62,7 +62,7 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     let exec = user.and_then(|user| user.exec.as_ref());
     let is_plain = user.is_some_and(User::is_plain);
     let args = exec.map(|exec| exec.args.as_slice()).unwrap_or_default();
-    let home = merged.home_of_current().filter(|_| is_plain);
+    let home = merged.file_of_current_context().filter(|_| is_plain);
     let cluster = merged.kubeconfig.current().map(|context| &context.cluster);
     let cluster = cluster.and_then(|name| tka_kubeconfig::find(&merged.kubeconfig.clusters, name));
     let gateway = cluster.and_then(|cluster| GatewayAddress::parse(&cluster.server));
@@ -91,12 +91,12 @@ impl CurrentContext {
     }
 
     /// How it stands to an elevation at one of `servers`, which are the replicas of one.
-    pub(crate) fn reach(&self, servers: &[Server]) -> Reach {
+    pub(crate) fn reach(&self, servers: &[Server]) -> ElevationScope {
         let gateway = self.gateway.as_ref();
         match gateway.filter(|gateway| servers.iter().any(|server| gateway.is_at(server))) {
-            Some(gateway) if gateway.is_open() => Reach::Elevated,
-            Some(_) => Reach::Named(self.context.clone()),
-            None => Reach::Elsewhere(self.context.clone()),
+            Some(gateway) if gateway.is_open() => ElevationScope::Elevated,
+            Some(_) => ElevationScope::Named(self.context.clone()),
+            None => ElevationScope::Elsewhere(self.context.clone()),
         }
     }
 
@@ -173,16 +173,22 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
             current(&[&text]).unwrap().reach(&servers)
         };
         for user in ["{}", "{token: unused}", ""] {
-            assert_eq!(reach("http://tka-1.example.ts.net:8080/k8s", user), Reach::Elevated);
+            assert_eq!(
+                reach("http://tka-1.example.ts.net:8080/k8s", user),
+                ElevationScope::Elevated
+            );
         }
-        let (named, elsewhere) = (Reach::Named("team".into()), Reach::Elsewhere("team".into()));
+        let (named, elsewhere) = (
+            ElevationScope::Named("team".into()),
+            ElevationScope::Elsewhere("team".into()),
+        );
         assert_eq!(reach("http://tka-0:8080/k8s/rule/oncall", "{}"), named);
         assert_eq!(reach("http://tka-2:8080/k8s", "{}"), elsewhere);
         assert_eq!(reach("https://k8s.example.com:6443", "{}"), elsewhere);
         assert_eq!(reach("http://tka-0:8080/k8s", "{exec: {command: x}}"), elsewhere);
         assert_eq!(
             current(&[OURS]).unwrap().reach(&[]),
-            Reach::Elsewhere("tka-context-alice".into())
+            ElevationScope::Elsewhere("tka-context-alice".into())
         );
     }
 

@@ -10,7 +10,7 @@ use tka_api::kubeconfig::{Exec, KubeconfigFile, User};
 
 use crate::net::server::Server;
 use crate::sys::search_path;
-use tka_kubeconfig::Call;
+use tka_kubeconfig::ExecConfig;
 
 /// kubectl shows this if the program is not at its path.
 const INSTALL_HINT: &str =
@@ -29,18 +29,18 @@ pub(crate) fn plugin_user(server: &Server, session: &str, rule_options: &[String
 }
 
 /// The plugin entry of `call` with the current path of this program, if it is a call of `tka`.
-pub(crate) fn with_current_command(call: &Call) -> Option<Exec> {
+pub(crate) fn with_current_command(call: &ExecConfig) -> Option<Exec> {
     requested_session(call).map(|_| exec_with(call.args.clone()))
 }
 
 /// Whether `call` is a call of `tka`. Other plugins have such arguments too. So the program's name decides, unless the call `is_known`.
-pub(crate) fn is_tka_call(call: &Call, is_known: bool) -> bool {
+pub(crate) fn is_tka_call(call: &ExecConfig, is_known: bool) -> bool {
     let has_name = || Path::new(&call.command).file_name().is_some_and(is_tka_name);
     requested_session(call).is_some() && (is_known || has_name())
 }
 
 /// Whether `call` is a call of `tka` at a path without a program. A bare name, to be found by PATH, is deliberate and stays.
-pub(crate) fn is_broken(call: &Call, is_known: bool) -> bool {
+pub(crate) fn is_broken(call: &ExecConfig, is_known: bool) -> bool {
     let path = Path::new(&call.command);
     is_tka_call(call, is_known) && path.is_absolute() && !search_path::is_program(path)
 }
@@ -53,7 +53,7 @@ fn is_tka_name(name: &OsStr) -> bool {
 
 /// Whether kubectl finds the program of `call` from a kubeconfig in `folder`: a bare name in PATH, or a path relative to `folder`
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#configuration>).
-pub(crate) fn is_resolvable(call: &Call, folder: &Path) -> bool {
+pub(crate) fn is_resolvable(call: &ExecConfig, folder: &Path) -> bool {
     let command = Path::new(&call.command);
     if command.parent().is_some_and(|parent| !parent.as_os_str().is_empty()) {
         return search_path::is_program(&folder.join(command));
@@ -62,7 +62,7 @@ pub(crate) fn is_resolvable(call: &Call, folder: &Path) -> bool {
 }
 
 /// The server and session in the arguments of `call`, if it is a call of `tka`.
-pub(crate) fn requested_session(call: &Call) -> Option<(&str, &str)> {
+pub(crate) fn requested_session(call: &ExecConfig) -> Option<(&str, &str)> {
     let is_ours = call.args.first().is_some_and(|first| first == "credential");
     is_ours.then(|| Some((option_value(&call.args, "--server")?, session_argument(&call.args)?)))?
 }
@@ -143,12 +143,12 @@ mod tests {
     fn broken_is_a_tka_call_without_a_program() {
         let is_broken = |command: &str, is_known| {
             let args = ["credential", "--server", "x", "--session", "y"].map(ToOwned::to_owned);
-            let call = Call {
+            let call = ExecConfig {
                 api_version: API_VERSION.into(),
                 command: command.into(),
                 args: args.to_vec(),
             };
-            let other = Call {
+            let other = ExecConfig {
                 args: args[..3].to_vec(),
                 ..call.clone()
             };

@@ -46,7 +46,7 @@ impl GatewayAddress {
     ///
     /// No other name is used, and no plain HTTP where HTTPS was asked for. The person's device is the credential, and a server must not lead it to
     /// another server.
-    pub(crate) fn reached_at(self, asked: &Server) -> Self {
+    pub(crate) fn via_server(self, asked: &Server) -> Self {
         let is_as_safe = self.is_https() || asked.scheme() == Scheme::Http;
         if is_as_safe && is_same(self.server.host(), asked.host()) {
             return self;
@@ -81,7 +81,7 @@ impl GatewayAddress {
     }
 
     /// Whether other devices find it, too: it has a whole name or an address that is not of this machine.
-    pub(crate) fn is_for_others(&self) -> bool {
+    pub(crate) fn is_portable(&self) -> bool {
         let host = self.server.host();
         match host.parse::<IpAddr>() {
             Ok(address) => !address.is_loopback(),
@@ -177,7 +177,7 @@ mod tests {
     fn kubectl_goes_to_the_server_that_was_asked() {
         let reached = |sent: &str, asked: &str| {
             let address = GatewayAddress::parse(&format!("{sent}/k8s/rule/oncall")).unwrap();
-            let url = address.reached_at(&server(asked)).to_string();
+            let url = address.via_server(&server(asked)).to_string();
             url.strip_suffix("/k8s/rule/oncall").unwrap().to_owned()
         };
         let node = "http://tka.example.ts.net:8080";
@@ -228,10 +228,10 @@ mod tests {
 
     #[test]
     fn short_names_and_this_machine_are_not_for_others() {
-        let is_for_others = |url: &str| GatewayAddress::parse(&format!("{url}/k8s")).unwrap().is_for_others();
-        assert!(is_for_others("http://tka.example.ts.net") && is_for_others("http://100.64.0.1:8080"));
-        assert!(!is_for_others("http://tka:8080") && !is_for_others("http://127.0.0.1:8080"));
-        assert!(!is_for_others("http://[::1]:8080"));
+        let is_portable = |url: &str| GatewayAddress::parse(&format!("{url}/k8s")).unwrap().is_portable();
+        assert!(is_portable("http://tka.example.ts.net") && is_portable("http://100.64.0.1:8080"));
+        assert!(!is_portable("http://tka:8080") && !is_portable("http://127.0.0.1:8080"));
+        assert!(!is_portable("http://[::1]:8080"));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::session_cache::MergedEntry;
 use crate::net::server::Server;
 use crate::sys::files::FileError;
-use tka_kubeconfig::{Call, Document, KubeconfigEntry, List, Refused, quoted};
+use tka_kubeconfig::{Document, ExecConfig, KubeconfigEntry, List, Refused, quoted};
 
 pub(crate) use file::UserKubeconfig;
 pub(crate) use target::MergeTarget;
@@ -84,7 +84,7 @@ fn is_unchanged(document: &Document, record: &MergedEntry) -> bool {
 }
 
 /// Whether `call` and `user` are those of `record`.
-pub(crate) fn matches_record(call: &Call, user: &str, record: &MergedEntry) -> bool {
+pub(crate) fn matches_record(call: &ExecConfig, user: &str, record: &MergedEntry) -> bool {
     let requested = exec_plugin::requested_session(call).map(|(_, session)| session);
     user == record.user && requested.is_some() && requested == record.session.as_deref()
 }

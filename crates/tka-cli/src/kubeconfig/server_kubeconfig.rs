@@ -58,7 +58,7 @@ impl AuthMethod {
     }
 
     /// Where nothing else was chosen, the way that is there already.
-    pub(crate) fn or_like(self, has_gateway: Option<bool>) -> Self {
+    pub(crate) fn or_previous(self, has_gateway: Option<bool>) -> Self {
         match (self, has_gateway) {
             (Self::Default, Some(true)) => Self::Gateway,
             (Self::Default, Some(false)) => Self::Plugin,
@@ -242,7 +242,7 @@ impl ServerKubeconfig {
         if let Some(address) = self.gateway {
             return match form {
                 AuthMethod::Default | AuthMethod::Gateway => {
-                    set_gateway(&mut file, &address.reached_at(server));
+                    set_gateway(&mut file, &address.via_server(server));
                     Ok((file, Credential::None))
                 }
                 AuthMethod::Plugin | AuthMethod::Token => Err(InvalidKubeconfig::NoToken),

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tka_core::{Escalation, Minor, RoleRule, escalations};
+use tka_core::{Escalation, MinorVersion, RoleRule, escalations};
 
 use super::{PolicyError, file};
 use crate::sys::command_output;
@@ -62,7 +62,7 @@ impl Origin<'_> {
     /// What follows from the roles of these names; from all if there are none. `minor` is the version of Kubernetes, where it is said.
     pub(crate) fn risks(&self, names: &[String], minor: Option<u32>) -> Result<Vec<RoleRisks>, PolicyError> {
         let roles = self.roles()?;
-        let version = minor.or_else(|| self.minor()).map(Minor);
+        let version = minor.or_else(|| self.minor()).map(MinorVersion);
         if let Some(gone) = names
             .iter()
             .find(|name| !roles.iter().any(|role| role.metadata.name == **name))

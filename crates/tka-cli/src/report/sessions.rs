@@ -11,7 +11,7 @@ use crate::terminal::time_format;
 /// The sessions of all callers.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
-pub(crate) struct Everyone(pub(crate) SessionList);
+pub(crate) struct AllSessions(pub(crate) SessionList);
 
 // === impl SessionList ===
 
@@ -28,9 +28,9 @@ impl Report for SessionList {
     }
 }
 
-// === impl Everyone ===
+// === impl AllSessions ===
 
-impl Report for Everyone {
+impl Report for AllSessions {
     fn human(&self, options: &RenderOptions<'_>) -> String {
         if self.0.items.is_empty() {
             return String::new();
@@ -170,7 +170,7 @@ mod tests {
         let mut all = two();
         all.items[1].username = "bob\u{1b}[31m@example.com".to_owned();
         let palette = Theme::Notty.palette();
-        let text = Everyone(all).human(&RenderOptions {
+        let text = AllSessions(all).human(&RenderOptions {
             palette: &palette,
             clock: Clock {
                 now: "2026-01-02T15:04:05Z".parse().unwrap(),

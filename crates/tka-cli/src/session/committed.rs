@@ -24,8 +24,8 @@ pub(crate) fn text(ctx: &CommandContext, rule: Option<&RuleName>) -> Result<Stri
         crate::terminal::ui::write_stderr(&messages::warning(&text, &ctx.ui.palette));
     }
     let namespace = selected(rule, &rules).and_then(only_namespace);
-    let address = address.reached_at(ctx.server());
-    if !address.is_for_others() {
+    let address = address.via_server(ctx.server());
+    if !address.is_portable() {
         let text = format!(
             "the address {address} may lead elsewhere from another device: name the server by its whole name, as `tailscale status` shows it (--server)"
         );

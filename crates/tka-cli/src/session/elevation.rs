@@ -7,7 +7,7 @@ use crate::api::client::Client;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::exit::Exit;
-use crate::kubeconfig::current_context::{self, Reach};
+use crate::kubeconfig::current_context::{self, ElevationScope};
 use crate::kubeconfig::known_replicas;
 use crate::kubeconfig::server_kubeconfig::AuthMethod;
 use crate::kubeconfig::session_cache::{CachedSession, is_elevation};
@@ -20,7 +20,7 @@ use crate::terminal::time_format;
 /// Elevates this device, and says for what that counts.
 pub(crate) fn begin(ctx: &CommandContext, access: &AccessRequest) -> Result<(), Error> {
     check(ctx, &ctx.client()?)?;
-    let attempt = |access: &AccessRequest| login_request::attempt(ctx, access, AuthMethod::Gateway, None);
+    let attempt = |access: &AccessRequest| login_request::sign_in_until_ready(ctx, access, AuthMethod::Gateway, None);
     let (_, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
     let clock = Clock::system();
     let login = signed_in.login;
@@ -145,11 +145,13 @@ fn forget(ctx: &CommandContext) {
 }
 
 /// How the context that kubectl uses stands to an elevation at the server.
-fn reach(ctx: &CommandContext) -> Reach {
+fn reach(ctx: &CommandContext) -> ElevationScope {
     let home = environment::home();
     let current = home.and_then(|home| current_context::find(&home));
     let servers = known_replicas::with_replicas(ctx.store().ok(), ctx.server());
-    current.map_or(Reach::Elsewhere(String::new()), |current| current.reach(&servers))
+    current.map_or(ElevationScope::Elsewhere(String::new()), |current| {
+        current.reach(&servers)
+    })
 }
 
 /// A role, with the rule that gives it.
@@ -164,16 +166,16 @@ fn announcement(what: &str, until: &str) -> String {
 }
 
 /// Why kubectl is not elevated by what it uses.
-fn unreached(reach: &Reach) -> Option<String> {
+fn unreached(reach: &ElevationScope) -> Option<String> {
     match reach {
-        Reach::Elevated => None,
-        Reach::Named(context) => Some(format!(
+        ElevationScope::Elevated => None,
+        ElevationScope::Named(context) => Some(format!(
             "the context that kubectl uses, {context}, names a rule or a session in its address, so the elevation does not reach it"
         )),
-        Reach::Elsewhere(context) if context.is_empty() => Some(
+        ElevationScope::Elsewhere(context) if context.is_empty() => Some(
             "kubectl uses no context here, so the elevation does not reach it: `tka login --via gateway` writes one that it reaches".into(),
         ),
-        Reach::Elsewhere(context) => Some(format!(
+        ElevationScope::Elsewhere(context) => Some(format!(
             "the context that kubectl uses, {context}, does not go through the gateway of this server, so the elevation does not reach it: `tka login --via gateway` writes one that it reaches"
         )),
     }
@@ -196,15 +198,15 @@ mod tests {
 
     #[test]
     fn context_that_is_not_reached_is_named() {
-        assert_eq!(unreached(&Reach::Elevated), None);
-        let named = unreached(&Reach::Named("tka-context-alice".into())).unwrap();
+        assert_eq!(unreached(&ElevationScope::Elevated), None);
+        let named = unreached(&ElevationScope::Named("tka-context-alice".into())).unwrap();
         assert!(named.contains("tka-context-alice, names a rule"), "{named}");
-        let elsewhere = unreached(&Reach::Elsewhere("kind".into())).unwrap();
+        let elsewhere = unreached(&ElevationScope::Elsewhere("kind".into())).unwrap();
         assert!(
             elsewhere.contains("kind, does not go through the gateway"),
             "{elsewhere}"
         );
-        let none = unreached(&Reach::Elsewhere(String::new())).unwrap();
+        let none = unreached(&ElevationScope::Elsewhere(String::new())).unwrap();
         assert!(none.starts_with("kubectl uses no context"), "{none}");
     }
 }

@@ -111,7 +111,7 @@ impl EphemeralSession {
         let signed_in = login_request::with_required_reason(ctx, access, |access| {
             // A session that may have begun ends before a signal can end the process.
             let abandoned = |error: &Error| abandon(ctx, error, &label);
-            guard.begin(|| login_request::attempt(ctx, access, form, Some(&label)).inspect_err(abandoned))
+            guard.begin(|| login_request::sign_in_until_ready(ctx, access, form, Some(&label)).inspect_err(abandoned))
         });
         let (client, signed_in) = signed_in?;
         let persisted = Self::persist(ctx, access, form, &client, signed_in, folder);

@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::kubeconfig::server_kubeconfig::AuthMethod;
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::session::approval::{self, PendingRequest};
-use crate::session::replicas::Learning;
+use crate::session::replicas::ReplicaDiscovery;
 use crate::terminal::ui;
 
 /// Refuses options that the server does not support, and a namespace that the rule does not cover. Begins nothing.
@@ -44,7 +44,7 @@ fn check_gateway(ctx: &CommandContext) -> Result<(), Error> {
     }
 }
 
-/// Signs in by `attempt`. If the rule requires a reason and none was given, prompts for it once.
+/// Signs in by `sign_in_until_ready`. If the rule requires a reason and none was given, prompts for it once.
 pub(crate) fn with_required_reason<T>(
     ctx: &CommandContext,
     access: &AccessRequest,
@@ -66,7 +66,7 @@ pub(crate) fn with_required_reason<T>(
 
 /// Signs in. If the session was selected or has a `label`, repeats the sign-in until the session is usable. `GET /kubeconfig` might return
 /// another session of the caller.
-pub(crate) fn attempt(
+pub(crate) fn sign_in_until_ready(
     ctx: &CommandContext,
     access: &AccessRequest,
     form: AuthMethod,
@@ -74,7 +74,7 @@ pub(crate) fn attempt(
 ) -> Result<(Client, SignInResponse), Error> {
     let client = ctx.client()?;
     let spinner = ctx.ui.spinner("signing in");
-    let learning = Learning::begin(ctx);
+    let learning = ReplicaDiscovery::begin(ctx);
     let request = access.request(label);
     let mut signed_in = client.sign_in(&request, form)?;
     if let Some(status) = signed_in.login.approval.take() {
@@ -146,7 +146,7 @@ pub(crate) enum ReplacedSession {
 /// reason of that session are kept.
 ///
 /// A rule that the policy no longer has is not kept. The policy then decides.
-pub(crate) fn like_replaced(
+pub(crate) fn plan_replacement(
     ctx: &CommandContext,
     access: AccessRequest,
 ) -> Result<(AccessRequest, ReplacedSession, Option<RuleList>), Error> {

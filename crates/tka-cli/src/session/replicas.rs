@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_millis(300);
 
 /// What is being learned.
 #[derive(Debug)]
-pub(super) struct Learning {
+pub(super) struct ReplicaDiscovery {
     news: Receiver<ReplicaUpdate>,
 }
 
@@ -44,9 +44,9 @@ struct Siblings {
     addresses: Vec<Server>,
 }
 
-// === impl Learning ===
+// === impl ReplicaDiscovery ===
 
-impl Learning {
+impl ReplicaDiscovery {
     pub(super) fn begin(ctx: &CommandContext) -> Self {
         let (sender, news) = mpsc::channel();
         let (server, port) = (ctx.server().clone(), ctx.config.port);
@@ -98,7 +98,7 @@ impl Learning {
 /// Learns the replicas anew, for a command that asks all of them. It goes on with those that are known where none can be learned.
 pub(crate) fn learn(ctx: &CommandContext) {
     // tailscaled first, then all nodes at once.
-    Learning::begin(ctx).finish_within(ctx, 2 * LIMIT);
+    ReplicaDiscovery::begin(ctx).finish_within(ctx, 2 * LIMIT);
 }
 
 /// Asks the server and its siblings at once.

@@ -46,7 +46,7 @@ fn sign_in_as(
     naming: ContextNaming,
 ) -> Result<PersistedContext, Error> {
     persist::check(ctx, options.merge)?;
-    let attempt = |access: &AccessRequest| login_request::attempt(ctx, access, options.form, None);
+    let attempt = |access: &AccessRequest| login_request::sign_in_until_ready(ctx, access, options.form, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
     let spinner = ctx.ui.spinner("signing in");
     let (login, credential) = (signed_in.login, signed_in.credential);
@@ -100,7 +100,7 @@ pub(crate) fn sign_in_again(
     access: AccessRequest,
     options: PersistOptions,
 ) -> Result<PersistedContext, Error> {
-    let (access, replaced, rules) = login_request::like_replaced(ctx, access)?;
+    let (access, replaced, rules) = login_request::plan_replacement(ctx, access)?;
     // Checked before the session ends.
     persist::check(ctx, options.merge)?;
     let ReplacedSession::One { name, is_same_rule } = replaced else {
@@ -115,7 +115,7 @@ pub(crate) fn sign_in_again(
     // Checked before the session ends: the rule may no longer allow the way that it had.
     let had_gateway = login_request::offered_route(ctx, &access, rules, had_gateway)?;
     let options = PersistOptions {
-        form: options.form.or_like(had_gateway),
+        form: options.form.or_previous(had_gateway),
         merge: options.merge || persist::is_merged(ctx, &name),
     };
     persist::check(ctx, options.merge)?;
@@ -171,7 +171,7 @@ pub(crate) fn fetch_kubeconfig(ctx: &CommandContext, options: PersistOptions) ->
     repair(ctx);
     let client = ctx.client()?;
     let spinner = ctx.ui.spinner("fetching the kubeconfig");
-    let form = options.form.or_like(persist::current_has_gateway(ctx));
+    let form = options.form.or_previous(persist::current_has_gateway(ctx));
     let sent = match fetch_when_ready(&client, form) {
         // The server's current session may be another one, which does not have this context's way.
         Err(error) if form != options.form && error.exit() == Exit::Refused => fetch_when_ready(&client, options.form)?,

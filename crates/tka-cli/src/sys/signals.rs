@@ -1,9 +1,9 @@
 //! Holds termination signals back while something must not be interrupted.
 
 #[cfg(not(unix))]
-pub(crate) use elsewhere::{SignalHold, before_a_signal_ends_this};
+pub(crate) use elsewhere::{SignalHold, on_terminating_signal};
 #[cfg(unix)]
-pub(crate) use unix::{SignalHold, before_a_signal_ends_this, disable_holds, not_ignored, wait_for_holds};
+pub(crate) use unix::{SignalHold, disable_holds, not_ignored, on_terminating_signal, wait_for_holds};
 
 #[cfg(unix)]
 mod unix {
@@ -43,7 +43,7 @@ mod unix {
     }
 
     /// From now on a signal that ends this process first runs `last`, once nothing holds it back. Fails where signals cannot be received.
-    pub(crate) fn before_a_signal_ends_this(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    pub(crate) fn on_terminating_signal(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut signals = Signals::new(not_ignored(TERMINATING))?;
         disable_holds();
         thread::Builder::new().spawn(move || {
@@ -124,7 +124,7 @@ mod unix {
 mod elsewhere {
     use std::io;
 
-    pub(crate) fn before_a_signal_ends_this(_last: impl FnOnce()) -> io::Result<()> {
+    pub(crate) fn on_terminating_signal(_last: impl FnOnce()) -> io::Result<()> {
         Ok(())
     }
 

@@ -73,8 +73,8 @@ fn with_sign(style: Style, sign: &str, text: &str, width: Option<u16>) -> String
 pub(crate) fn problem(what: &str, why: Vec<String>, advice: Vec<String>, options: &RenderOptions<'_>) -> String {
     let what = clean(what);
     let why: Vec<_> = why
-        .iter()
-        .map(|line| clean(line))
+        .into_iter()
+        .map(|line| clean(&line))
         .filter(|line| !what.contains(line))
         .collect();
     let said: Vec<_> = why.iter().chain([&what]).map(String::as_str).collect();

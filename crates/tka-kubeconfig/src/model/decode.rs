@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::{Call, Cluster, Context, Kubeconfig, Named, User};
+use super::{Cluster, Context, ExecConfig, Kubeconfig, Named, User};
 use crate::Unreadable;
 use crate::scalar::{Scalar, base64};
 use crate::value::{self, Key, Value, ValueKind};
@@ -141,7 +141,7 @@ fn user(fields: &Fields<'_>) -> Result<User, Unreadable> {
     })
 }
 
-fn call(value: &Value) -> Result<Call, Unreadable> {
+fn call(value: &Value) -> Result<ExecConfig, Unreadable> {
     let fields = Fields::of("exec", value)?;
     fields.each("installHint", text)?;
     fields.each("provideClusterInfo", boolean)?;
@@ -151,7 +151,7 @@ fn call(value: &Value) -> Result<Call, Unreadable> {
         variable.each("name", text)?;
         variable.each("value", text)?;
     }
-    Ok(Call {
+    Ok(ExecConfig {
         api_version: fields.get("apiVersion", text)?,
         command: fields.get("command", text)?,
         args: fields.get("args", texts)?,

@@ -49,7 +49,7 @@ fn add<T>(all: &mut Vec<Named<T>>, more: Vec<Named<T>>) {
 impl Merged {
     /// The file that has both the current context and the user that it leads to, if that is one file.
     #[must_use]
-    pub fn home_of_current(&self) -> Option<usize> {
+    pub fn file_of_current_context(&self) -> Option<usize> {
         let kubeconfig = &self.kubeconfig;
         let mut contexts = kubeconfig.contexts.iter().zip(&self.contexts_from);
         let (context, from) = contexts.find(|(context, _)| context.name == kubeconfig.current_context)?;
@@ -98,11 +98,15 @@ mod tests {
         assert_eq!(both.current_from, Some(1));
         assert_eq!(both.kubeconfig.current().unwrap().user, "one");
         assert_eq!(both.kubeconfig.contexts.len(), 2);
-        let home = both.home_of_current();
+        let home = both.file_of_current_context();
         assert_eq!(home, None, "its context and its user are in two files");
-        assert_eq!(merged(&["", two]).home_of_current(), None, "its user is nowhere");
+        assert_eq!(
+            merged(&["", two]).file_of_current_context(),
+            None,
+            "its user is nowhere"
+        );
         let whole = "current-context: a\ncontexts: [{name: a, context: {user: u}}]\nusers: [{name: u}]\n";
-        assert_eq!(merged(&["", whole, two]).home_of_current(), Some(1));
+        assert_eq!(merged(&["", whole, two]).file_of_current_context(), Some(1));
     }
 
     #[test]

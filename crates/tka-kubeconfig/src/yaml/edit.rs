@@ -45,7 +45,7 @@ impl Editor<'_> {
     }
 
     /// Ways to write `raw` in the place of the `value` of a key, the best first.
-    pub(crate) fn in_place_of(&self, mapping: &Node, key: &str, value: &Node, raw: &str) -> Vec<Edit> {
+    pub(crate) fn replacement_candidates(&self, mapping: &Node, key: &str, value: &Node, raw: &str) -> Vec<Edit> {
         // A text in a block ends with a line, which stays one.
         let end = value.span.start + self.0[value.span.clone()].trim_end().len();
         let in_place = (value.span.start..end, raw.to_owned());
@@ -161,7 +161,7 @@ pub(crate) fn indented(lines: &str, by: usize) -> String {
 }
 
 /// Removes an item, with the comma that it leaves alone.
-pub(crate) fn out_of_brackets(list: &Node, at: usize) -> Vec<Edit> {
+pub(crate) fn flow_item_removal(list: &Node, at: usize) -> Vec<Edit> {
     let items = list.items();
     let span = &items[at].span;
     let cut = |range: Range<usize>| vec![(range, String::new())];

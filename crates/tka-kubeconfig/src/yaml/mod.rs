@@ -11,6 +11,6 @@ mod scalars;
 mod scan;
 mod tags;
 
-pub(crate) use edit::{Edit, Editor, indented, out_of_brackets};
+pub(crate) use edit::{Edit, Editor, flow_item_removal, indented};
 pub(crate) use node::{Kind, Malformed, Node, becomes, same};
 pub(crate) use parse::parse;

@@ -188,7 +188,7 @@ impl Node {
     }
 
     /// Whether it takes keys from elsewhere (<https://yaml.org/type/merge.html>), which go-yaml does.
-    pub(crate) fn takes_in(&self) -> bool {
+    pub(crate) fn has_merge_key(&self) -> bool {
         self.entries().iter().any(|(key, _)| key.is_merge())
     }
 }

@@ -202,7 +202,7 @@ impl ApprovalRequest {
 
     /// How long it goes on at `now` as it stands: until it is over, or may be forgotten.
     #[must_use]
-    pub fn rest(&self, now: Timestamp) -> Duration {
+    pub fn time_left(&self, now: Timestamp) -> Duration {
         let until = match self.state(now) {
             RequestState::Approved => self.approved_at().map_or(now, |at| at + BEGINS),
             RequestState::Waiting | RequestState::Denied => self.expires,
@@ -316,7 +316,7 @@ mod tests {
         let denied = one.decided(ApprovalDecision::Deny, vote(2, "b", 120), at(120)).unwrap();
         assert_eq!(denied.state(at(121)), RequestState::Denied);
         assert_eq!(
-            denied.rest(at(121)),
+            denied.time_left(at(121)),
             Duration::from_secs(700 - 121),
             "its caller is to learn of it"
         );
@@ -343,7 +343,7 @@ mod tests {
         let late = approve(&request(1), vote(1, "a", 699));
         assert_eq!(late.state(at(750)), RequestState::Approved);
         assert_eq!(late.state(at(699 + 300)), RequestState::Expired);
-        assert_eq!(late.rest(at(700)), Duration::from_secs(299));
+        assert_eq!(late.time_left(at(700)), Duration::from_secs(299));
         assert_eq!(late.granted(at(699)).state(at(9999)), RequestState::Granted);
     }
 

@@ -24,7 +24,7 @@ pub(super) struct Record {
 
 /// A Lease as it was last seen.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Seen {
+pub(super) struct ObservedLease {
     pub(super) record: Record,
     /// What the API server calls this state of it.
     pub(super) version: String,
@@ -60,9 +60,9 @@ impl Record {
     }
 }
 
-// === impl Seen ===
+// === impl ObservedLease ===
 
-impl Seen {
+impl ObservedLease {
     /// Until when its holder counts as one that holds it and can check sessions, if nothing new is seen of it.
     pub(super) fn can_verify_until(&self) -> Option<Instant> {
         let can_verify = self.record.holder.is_some() && !self.record.yields;
@@ -73,7 +73,7 @@ impl Seen {
 // === impl Candidate ===
 
 impl Candidate {
-    pub(super) fn step(&self, seen: Option<&Seen>, now: Instant) -> Step {
+    pub(super) fn step(&self, seen: Option<&ObservedLease>, now: Instant) -> Step {
         let Some(seen) = seen else {
             return Step::Write(self.record(0));
         };
@@ -120,8 +120,8 @@ mod tests {
         }
     }
 
-    fn held_by(holder: &str, since: Instant) -> Seen {
-        Seen {
+    fn held_by(holder: &str, since: Instant) -> ObservedLease {
+        ObservedLease {
             record: Record {
                 holder: Some(holder.into()),
                 yields: false,

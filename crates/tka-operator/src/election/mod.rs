@@ -22,9 +22,9 @@ use tka_api::resource::{ANNOTATION_YIELDS, LABEL_MANAGED_BY, MANAGED_BY};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-use crate::error::{self, found, status, with_causes};
+use crate::error::{self, ignore_not_found, status, with_causes};
 use crate::{Clients, Clock, watches};
-use decision::{Candidate, LEASE_DURATION, RENEW_DEADLINE, RETRY_PERIOD, Record, Seen, Step};
+use decision::{Candidate, LEASE_DURATION, ObservedLease, RENEW_DEADLINE, RETRY_PERIOD, Record, Step};
 
 /// What the Lease is called, in the namespace of the sessions.
 pub const LEASE: &str = "tka-server";
@@ -41,7 +41,7 @@ pub struct Election {
     watched: Api<Lease>,
     candidate: Candidate,
     clock: Clock,
-    seen: Option<Seen>,
+    seen: Option<ObservedLease>,
     /// Nothing is written before.
     not_before: Instant,
     held: watch::Sender<LeaseState>,
@@ -56,7 +56,7 @@ struct LeaseState {
     /// This replica may reconcile until then.
     until: Option<Instant>,
     /// How often it was gained.
-    gains: u64,
+    acquisitions: u64,
     /// Another replica, which is in touch with the tailnet, holds the Lease until then, as far as is known.
     other_can_verify_until: Option<Instant>,
 }
@@ -82,11 +82,14 @@ impl Leadership {
     }
 
     /// An item whenever this replica begins to reconcile, and one at once when it does already.
-    pub fn gains(&self) -> impl Stream<Item = ()> + Send + 'static {
+    pub fn acquisitions(&self) -> impl Stream<Item = ()> + Send + 'static {
         stream::unfold((self.0.clone(), 0), |(mut held, known)| async move {
-            let gains = held.wait_for(|held| held.gains > known).await.map(|held| held.gains);
-            match gains {
-                Ok(gains) => Some(((), (held, gains))),
+            let acquisitions = held
+                .wait_for(|held| held.acquisitions > known)
+                .await
+                .map(|held| held.acquisitions);
+            match acquisitions {
+                Ok(acquisitions) => Some(((), (held, acquisitions))),
                 // The election has stopped. Waiting tasks go on.
                 Err(_) => pending().await,
             }
@@ -108,9 +111,9 @@ impl LeaseState {
 
     /// The Lease was renewed by a request that began at `asked_at`. If it lapsed before the answer, this counts as a new gain, so that all
     /// sessions are reconciled again.
-    fn renew(&mut self, asked_at: Instant) {
+    fn replace_sign_in(&mut self, asked_at: Instant) {
         if !self.is(Instant::now()) {
-            self.gains += 1;
+            self.acquisitions += 1;
         }
         self.until = Some(asked_at + RENEW_DEADLINE);
     }
@@ -200,7 +203,7 @@ impl Election {
                     tracing::warn!("this replica's Lease lapsed; it is renewed and all sessions are reconciled again");
                 }
                 self.observe(Some(lease));
-                self.held.send_modify(|held| held.renew(asked_at));
+                self.held.send_modify(|held| held.replace_sign_in(asked_at));
             }
             Err(error) => {
                 self.not_before = Instant::now() + again(&error);
@@ -216,7 +219,7 @@ impl Election {
     }
 
     async fn read(&mut self) {
-        match found(self.leases.get(LEASE).await) {
+        match ignore_not_found(self.leases.get(LEASE).await) {
             Ok(lease) => self.observe(lease),
             Err(error) => {
                 self.not_before = Instant::now() + again(&error);
@@ -240,12 +243,16 @@ impl Election {
     }
 
     fn observe(&mut self, lease: Option<Lease>) {
-        let holder = |seen: Option<&Seen>| seen.and_then(|seen| seen.record.holder.clone());
+        let holder = |seen: Option<&ObservedLease>| seen.and_then(|seen| seen.record.holder.clone());
         let before = holder(self.seen.as_ref());
         self.seen = lease.and_then(|lease| self.as_seen(&lease));
         let now = holder(self.seen.as_ref());
         let is_own = now.as_deref() == Some(&self.candidate.identity);
-        let other_can_verify_until = self.seen.as_ref().filter(|_| !is_own).and_then(Seen::can_verify_until);
+        let other_can_verify_until = self
+            .seen
+            .as_ref()
+            .filter(|_| !is_own)
+            .and_then(ObservedLease::can_verify_until);
         self.held.send_modify(|held| {
             held.until = held.until.filter(|_| is_own);
             held.other_can_verify_until = other_can_verify_until;
@@ -262,12 +269,12 @@ impl Election {
     }
 
     /// An unchanged resource version keeps the time at which it was first seen.
-    fn as_seen(&self, lease: &Lease) -> Option<Seen> {
+    fn as_seen(&self, lease: &Lease) -> Option<ObservedLease> {
         let version = lease.resource_version()?;
         if let Some(seen) = self.seen.as_ref().filter(|seen| seen.version == version) {
             return Some(seen.clone());
         }
-        Some(Seen {
+        Some(ObservedLease {
             record: record(lease),
             version,
             since: Instant::now(),
@@ -336,7 +343,7 @@ fn record(lease: &Lease) -> Record {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::double;
+    use crate::fake_api_server;
     use futures::FutureExt;
     use jiff::Timestamp;
     use std::sync::Arc;
@@ -349,18 +356,18 @@ mod tests {
     async fn leadership_ends_by_itself_and_each_gain_is_told() {
         let (sender, receiver) = watch::channel(LeaseState::default());
         let leadership = Leadership(receiver);
-        let mut gains = Box::pin(leadership.gains());
-        assert!(!leadership.is_held() && gains.next().now_or_never().is_none());
+        let mut acquisitions = Box::pin(leadership.acquisitions());
+        assert!(!leadership.is_held() && acquisitions.next().now_or_never().is_none());
         for _ in 1..3 {
-            sender.send_modify(|held| held.renew(Instant::now()));
-            assert!(leadership.is_held() && gains.next().now_or_never().is_some());
+            sender.send_modify(|held| held.replace_sign_in(Instant::now()));
+            assert!(leadership.is_held() && acquisitions.next().now_or_never().is_some());
             tokio::time::advance(RENEW_DEADLINE / 2).await;
-            sender.send_modify(|held| held.renew(Instant::now()));
-            assert!(gains.next().now_or_never().is_none(), "a renewal is no gain");
+            sender.send_modify(|held| held.replace_sign_in(Instant::now()));
+            assert!(acquisitions.next().now_or_never().is_none(), "a renewal is no gain");
             tokio::time::advance(RENEW_DEADLINE).await;
             assert!(!leadership.is_held());
         }
-        assert!(leadership.gains().boxed().next().now_or_never().is_some());
+        assert!(leadership.acquisitions().boxed().next().now_or_never().is_some());
     }
 
     /// Whatever had to be reconciled meanwhile was left alone, and is looked at again only by a gain.
@@ -368,21 +375,21 @@ mod tests {
     async fn renewal_answered_after_the_lease_lapsed_is_a_gain() {
         let (sender, receiver) = watch::channel(LeaseState::default());
         let leadership = Leadership(receiver);
-        let mut gains = Box::pin(leadership.gains());
-        sender.send_modify(|held| held.renew(Instant::now()));
-        assert!(gains.next().now_or_never().is_some());
+        let mut acquisitions = Box::pin(leadership.acquisitions());
+        sender.send_modify(|held| held.replace_sign_in(Instant::now()));
+        assert!(acquisitions.next().now_or_never().is_some());
         tokio::time::advance(RENEW_DEADLINE / 2).await;
         let asked_at = Instant::now();
         tokio::time::advance(RENEW_DEADLINE / 2 + RETRY).await;
         assert!(!leadership.is_held());
-        sender.send_modify(|held| held.renew(asked_at));
-        assert!(leadership.is_held() && gains.next().now_or_never().is_some());
+        sender.send_modify(|held| held.replace_sign_in(asked_at));
+        assert!(leadership.is_held() && acquisitions.next().now_or_never().is_some());
     }
 
     /// cases.md 11.8: whether another looks after the sessions.
     #[tokio::test(start_paused = true)]
     async fn other_that_holds_and_does_not_yield_can_verify() {
-        let clients = double::clients(|_| None);
+        let clients = fake_api_server::clients(|_| None);
         let (mut election, leadership) = election(&clients);
         let mut version = 0;
         let mut sees = |holder: Option<&str>, yields: bool| {
@@ -435,13 +442,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn lease_is_watched_so_that_a_connection_which_died_is_noticed() {
         let (sender, mut queries) = tokio::sync::mpsc::unbounded_channel();
-        let clients = double::clients(move |request| {
+        let clients = fake_api_server::clients(move |request| {
             sender.send(request.query.clone()).unwrap();
             let lists = request.query.contains("limit=");
             Some(if lists {
-                double::list(&[])
+                fake_api_server::list(&[])
             } else {
-                double::failure(404, 0)
+                fake_api_server::failure(404, 0)
             })
         });
         let (election, _leadership) = election(&clients);

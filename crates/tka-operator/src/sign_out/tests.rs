@@ -1,6 +1,6 @@
 use super::*;
-use crate::double::{self, Answer, ApiRequest, StoredSignin};
-use crate::end_reason::Intent;
+use crate::end_reason::EndRecord;
+use crate::fake_api_server::{self, Answer, ApiRequest, StoredSignin};
 use crate::session_cache::SessionCache;
 use crate::{NotRecorded, examples};
 use futures::FutureExt;
@@ -48,7 +48,7 @@ impl Server {
         inner.tells = tells;
         let server = Self(Arc::new(inner));
         let answers = server.clone();
-        let clients = double::clients(move |request| Some(answers.answer(request)));
+        let clients = fake_api_server::clients(move |request| Some(answers.answer(request)));
         let sessions = examples::sessions(clients, examples::at(200));
         let _ = sessions.cache.set(SessionCache::new(store, told));
         for kept in server.0.kept.values() {
@@ -90,11 +90,11 @@ impl Server {
         }
         if request.path.ends_with("/tkasignins") {
             let all: Vec<_> = self.0.kept.values().filter_map(StoredSignin::now).collect();
-            return double::list(&all);
+            return fake_api_server::list(&all);
         }
         let name = request.path.rsplit('/').next().unwrap();
         let Some(kept) = self.0.kept.get(name) else {
-            return double::failure(404, 0);
+            return fake_api_server::failure(404, 0);
         };
         let before = kept.now();
         let answer = kept.answer(request);
@@ -223,18 +223,18 @@ async fn session_that_was_extended_since_it_was_told_of_ends_as_what_it_is() {
     let kept = &server.0.kept[of_device[0].name().as_str()];
     let (later, name) = (examples::at(150), of_device[0].name());
     kept.annotate(tka_api::resource::ANNOTATION_LAST_SIGN_IN, &later.to_string());
-    server.fail_once("DELETE tkasignins", double::failure(503, 0));
+    server.fail_once("DELETE tkasignins", fake_api_server::failure(503, 0));
     let signed_out = sessions.end(&name, &EndRecorder::default()).await;
     assert!(signed_out.is_err());
     let signin = kept.now().unwrap();
     let extended = objects::session(&signin).unwrap();
     assert_eq!(extended.signed_in, later);
     assert!(
-        objects::is_to_end(&signin, &extended),
+        objects::has_end_reason(&signin, &extended),
         "{:?}",
         signin.annotations().get(ANNOTATION_END)
     );
-    assert_eq!(Intent::of(&signin, &extended).unwrap().end, EndReason::SignedOut);
+    assert_eq!(EndRecord::of(&signin, &extended).unwrap().end, EndReason::SignedOut);
 }
 
 /// Whether everything that says `first` comes before all that says `then`.
@@ -248,19 +248,19 @@ fn is_before(asked: &[String], first: &str, then: &str) -> bool {
 async fn access_of_all_goes_before_anything_else() {
     let of_device = sessions_of_device(49);
     let (server, sessions) = Server::new(&signins(&of_device), true);
-    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
+    let mut all = sessions.list_for_sign_out(&of_device[0].caller).await.unwrap();
     assert_eq!(server.asked(), ["GET tkasignins"]);
     // One is put off, and tried again.
-    server.fail_once("DELETE serviceaccounts", double::failure(429, 2));
+    server.fail_once("DELETE serviceaccounts", fake_api_server::failure(429, 2));
     let (until, records) = (Instant::now() + Duration::from_secs(10), EndRecorder::default());
-    let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, until).await;
+    let (withdrawals, withdrawn) = sessions.remove_access_of_all(&mut all, until).await;
     withdrawn.unwrap();
     assert!(
         sessions.ends_in_progress.holds(&withdrawals.0[0].0.uid().unwrap()),
         "the loop leaves it"
     );
     assert_eq!(server.left(), 50);
-    sessions.let_go_all(withdrawals, &records).await;
+    sessions.release_all(withdrawals, &records).await;
     assert_eq!(server.left(), 0);
     let asked = server.asked();
     for access in ["DELETE serviceaccounts", "DELETE clusterrolebindings"] {
@@ -276,14 +276,14 @@ async fn access_of_all_goes_before_anything_else() {
 async fn what_fails_for_longer_than_may_be_waited_is_told_and_keeps_no_other() {
     let of_device = sessions_of_device(9);
     let (server, sessions) = Server::new(&signins(&of_device), true);
-    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
-    server.fail_once("DELETE clusterrolebindings", double::failure(429, 20));
+    let mut all = sessions.list_for_sign_out(&of_device[0].caller).await.unwrap();
+    server.fail_once("DELETE clusterrolebindings", fake_api_server::failure(429, 20));
     let until = Instant::now() + Duration::from_secs(10);
-    let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, until).await;
+    let (withdrawals, withdrawn) = sessions.remove_access_of_all(&mut all, until).await;
     assert_eq!(withdrawn.unwrap_err().retry_after(), Some(Duration::from_secs(20)));
     assert_eq!((withdrawals.0.len(), all.sessions.len()), (9, 1));
     // What is left is tried later.
-    let (later, withdrawn) = sessions.withdraw_all(&mut all, until).await;
+    let (later, withdrawn) = sessions.remove_access_of_all(&mut all, until).await;
     withdrawn.unwrap();
     assert!(later.0.len() == 1 && all.is_done());
 }
@@ -292,14 +292,14 @@ async fn what_fails_for_longer_than_may_be_waited_is_told_and_keeps_no_other() {
 async fn end_that_another_task_has_seen_to_is_recorded_once() {
     let of_device = sessions_of_device(1);
     let (_, sessions) = Server::new(&signins(&of_device), true);
-    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
-    let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, Instant::now()).await;
+    let mut all = sessions.list_for_sign_out(&of_device[0].caller).await.unwrap();
+    let (withdrawals, withdrawn) = sessions.remove_access_of_all(&mut all, Instant::now()).await;
     withdrawn.unwrap();
     let records = EndRecorder::default();
     let (first, _) = &withdrawals.0[0];
     // As a sign-in does that finds it.
     sessions.finish(first, &records).await.unwrap();
-    sessions.let_go_all(withdrawals, &records).await;
+    sessions.release_all(withdrawals, &records).await;
     let recorded = records.0.lock().unwrap();
     assert_eq!(recorded.len(), 2, "one for each: {recorded:?}");
 }
@@ -309,14 +309,14 @@ async fn end_that_another_task_has_seen_to_is_recorded_once() {
 async fn session_that_was_signed_in_to_again_is_not_meant() {
     let of_device = sessions_of_device(0);
     let (server, sessions) = Server::new(&signins(&of_device), true);
-    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
+    let mut all = sessions.list_for_sign_out(&of_device[0].caller).await.unwrap();
     let later = examples::at(150).to_string();
     server.0.kept[of_device[0].name().as_str()].annotate(tka_api::resource::ANNOTATION_LAST_SIGN_IN, &later);
     let tried = RemainingSession {
         is_tried: true,
         ..all.sessions.remove(0)
     };
-    assert!(sessions.withdraw_one(&tried).await.unwrap().is_none());
+    assert!(sessions.remove_access_of(&tried).await.unwrap().is_none());
     assert_eq!(server.asked(), ["GET tkasignins"; 2], "nothing is written");
 }
 
@@ -325,15 +325,15 @@ async fn session_that_was_signed_in_to_again_is_not_meant() {
 async fn next_session_of_a_name_is_left_alone() {
     let of_device = sessions_of_device(0);
     let (server, sessions) = Server::new(&signins(&of_device), true);
-    let mut all = sessions.sign_out_of_all(&of_device[0].caller).await.unwrap();
-    let (withdrawals, withdrawn) = sessions.withdraw_all(&mut all, Instant::now()).await;
+    let mut all = sessions.list_for_sign_out(&of_device[0].caller).await.unwrap();
+    let (withdrawals, withdrawn) = sessions.remove_access_of_all(&mut all, Instant::now()).await;
     withdrawn.unwrap();
     let kept = &server.0.kept[of_device[0].name().as_str()];
     let mut next = signins(&of_device).remove(0);
     next.metadata.uid = Some("the next".into());
     *kept.0.lock().unwrap() = Some(serde_json::to_value(&next).unwrap());
     let records = EndRecorder::default();
-    sessions.let_go_all(withdrawals, &records).await;
+    sessions.release_all(withdrawals, &records).await;
     assert!(records.0.lock().unwrap().is_empty());
     assert!(kept.now().unwrap().metadata.deletion_timestamp.is_none());
 }

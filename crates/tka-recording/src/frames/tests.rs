@@ -37,10 +37,10 @@ fn read(side: Side, parts: &[&[u8]]) -> Result<Vec<ReadMessage>, FrameError> {
     let (mut frames, mut told, mut message) = (Frames::new(side), Vec::new(), None);
     for part in parts {
         frames.read(part, |piece| match piece {
-            Piece::Begin => assert_eq!(message.replace(Vec::new()), None),
-            Piece::Data(data) => message.as_mut().unwrap().extend(data),
-            Piece::End => told.push(ReadMessage::Message(message.take().unwrap())),
-            Piece::Control { opcode, payload } => told.push(ReadMessage::Control(opcode, payload.to_vec())),
+            FrameEvent::Begin => assert_eq!(message.replace(Vec::new()), None),
+            FrameEvent::Data(data) => message.as_mut().unwrap().extend(data),
+            FrameEvent::End => told.push(ReadMessage::Message(message.take().unwrap())),
+            FrameEvent::Control { opcode, payload } => told.push(ReadMessage::Control(opcode, payload.to_vec())),
         })?;
     }
     Ok(told)
@@ -124,7 +124,13 @@ fn huge_frame_is_told_as_it_comes_and_not_kept() {
     frames.read(&head, |_| {}).unwrap();
     let mut length = 0;
     for _ in 0..64 {
-        let count = |piece: Piece<'_>| length += if let Piece::Data(data) = piece { data.len() } else { 0 };
+        let count = |piece: FrameEvent<'_>| {
+            length += if let FrameEvent::Data(data) = piece {
+                data.len()
+            } else {
+                0
+            }
+        };
         frames.read(&[0; 1024], count).unwrap();
     }
     assert_eq!(length, 64 * 1024);
@@ -181,13 +187,13 @@ mod fuzz {
                     let (mut frames, mut told, mut length, mut error) = (Frames::new(side), Vec::new(), 0, None);
                     for part in parts {
                         let read = frames.read(part, |piece| match piece {
-                            Piece::Begin => told.push(None),
-                            Piece::Data(data) => {
+                            FrameEvent::Begin => told.push(None),
+                            FrameEvent::Data(data) => {
                                 length += data.len();
                                 told.extend(data.iter().map(|byte| Some(u16::from(*byte))));
                             }
-                            Piece::End => told.push(Some(256)),
-                            Piece::Control { opcode, payload } => {
+                            FrameEvent::End => told.push(Some(256)),
+                            FrameEvent::Control { opcode, payload } => {
                                 assert!(payload.len() <= CONTROL);
                                 length += payload.len();
                                 told.push(Some(257 + u16::from(opcode)));

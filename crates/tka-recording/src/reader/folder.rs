@@ -13,7 +13,7 @@ use futures::{FutureExt, TryStreamExt};
 use super::{Content, Details, FIRST_LINE, Reader, first_line};
 use crate::name::RecordingName;
 use crate::sink::folder::{Folder, PART, blocking, whole_flushes};
-use crate::sink::{Form, SinkFuture};
+use crate::sink::{Encoding, SinkFuture};
 
 /// How much of a file is read at once, in bytes.
 const PIECE: usize = 64 * 1024;
@@ -21,7 +21,7 @@ const PIECE: usize = 64 * 1024;
 /// The file of a recording, open for reading.
 struct RecordingFile {
     file: File,
-    form: Form,
+    form: Encoding,
     is_open: bool,
     /// How long it is, up to the end of the last flush that is whole.
     length: u64,
@@ -46,7 +46,7 @@ impl Reader for Folder {
         blocking(self.readers(), read).boxed()
     }
 
-    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Form, Content)>> {
+    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Encoding, Content)>> {
         let (folder, name, readers) = (self.path().to_owned(), name.clone(), Arc::clone(self.readers()));
         async move {
             let opened = blocking(&readers, move || open(&folder, &name)).await?;
@@ -59,7 +59,7 @@ impl Reader for Folder {
 /// Opens a recording, whichever of its files is there. One that becomes whole meanwhile is found at the second look.
 fn open(folder: &Path, name: &RecordingName) -> io::Result<Option<RecordingFile>> {
     for (part, is_open) in [("", false), (PART, true), ("", false)] {
-        for form in [Form::Plain, Form::Sealed] {
+        for form in [Encoding::Plain, Encoding::Sealed] {
             let path = folder.join(format!("{name}.{}{part}", form.extension()));
             match open_file(&path) {
                 Ok(file) => return RecordingFile::new(file, form, is_open).map(Some),
@@ -82,7 +82,7 @@ fn open_file(path: &Path) -> io::Result<File> {
 // === impl RecordingFile ===
 
 impl RecordingFile {
-    fn new(file: File, form: Form, is_open: bool) -> io::Result<Self> {
+    fn new(file: File, form: Encoding, is_open: bool) -> io::Result<Self> {
         let length = if is_open {
             whole_flushes(&file, form.mark())?
         } else {
@@ -98,8 +98,8 @@ impl RecordingFile {
 
     fn details(&self) -> io::Result<Details> {
         let first_line = match self.form {
-            Form::Plain => self.first_line()?,
-            Form::Sealed => None,
+            Encoding::Plain => self.first_line()?,
+            Encoding::Sealed => None,
         };
         Ok(Details {
             form: self.form,

@@ -9,7 +9,7 @@ use object_store::{Error, GetOptions, GetResult};
 use super::{Content, Details, FIRST_LINE, Reader, first_line};
 use crate::name::RecordingName;
 use crate::sink::objects::{END, Objects};
-use crate::sink::{Form, SinkError, SinkFuture};
+use crate::sink::{Encoding, SinkError, SinkFuture};
 
 impl Reader for Objects {
     fn names(&self) -> SinkFuture<'_, Vec<RecordingName>> {
@@ -34,8 +34,8 @@ impl Reader for Objects {
                 return Ok(None);
             };
             let first_line = match form {
-                Form::Plain => start_of(first).await?,
-                Form::Sealed => None,
+                Encoding::Plain => start_of(first).await?,
+                Encoding::Sealed => None,
             };
             let (mut size, mut has_end) = (0, false);
             let mut objects = self.store().list(Some(&self.folder(&name)));
@@ -56,7 +56,7 @@ impl Reader for Objects {
         .boxed()
     }
 
-    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Form, Content)>> {
+    fn content(&self, name: &RecordingName) -> SinkFuture<'_, Option<(Encoding, Content)>> {
         let name = name.clone();
         async move {
             let Some((form, first)) = self.first(&name).await? else {
@@ -89,8 +89,8 @@ impl Reader for Objects {
 
 impl Objects {
     /// The first flush of a recording, in the form that it has.
-    async fn first(&self, name: &RecordingName) -> Result<Option<(Form, GetResult)>, SinkError> {
-        for form in [Form::Plain, Form::Sealed] {
+    async fn first(&self, name: &RecordingName) -> Result<Option<(Encoding, GetResult)>, SinkError> {
+        for form in [Encoding::Plain, Encoding::Sealed] {
             if let Some(object) = self.flush(name, form, 1).await? {
                 return Ok(Some((form, object)));
             }
@@ -110,7 +110,7 @@ impl Objects {
         Ok(count)
     }
 
-    async fn flush(&self, name: &RecordingName, form: Form, number: u64) -> Result<Option<GetResult>, SinkError> {
+    async fn flush(&self, name: &RecordingName, form: Encoding, number: u64) -> Result<Option<GetResult>, SinkError> {
         let path = self.path_of(name, form, number);
         match self.store().get_opts(&path, GetOptions::default()).await {
             Ok(object) => Ok(Some(object)),
@@ -155,7 +155,7 @@ mod tests {
         RecordingName::new(began.parse().unwrap(), "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11").unwrap()
     }
 
-    async fn keep(objects: &Objects, began: &str, form: Form, flushes: &[&'static str]) -> RecordingName {
+    async fn keep(objects: &Objects, began: &str, form: Encoding, flushes: &[&'static str]) -> RecordingName {
         let name = name(began);
         let mut writing = objects.begin(&name, form).await.unwrap();
         for flush in flushes {
@@ -165,7 +165,7 @@ mod tests {
         name
     }
 
-    async fn text(objects: &Objects, name: &RecordingName) -> Option<(Form, String)> {
+    async fn text(objects: &Objects, name: &RecordingName) -> Option<(Encoding, String)> {
         let (form, content) = objects.content(name).await.unwrap()?;
         let pieces: Vec<Bytes> = content.try_collect().await.unwrap();
         Some((form, String::from_utf8(pieces.concat()).unwrap()))
@@ -178,11 +178,11 @@ mod tests {
         let old = keep(
             &objects,
             "2026-11-26T17:00:00Z",
-            Form::Plain,
+            Encoding::Plain,
             &["{\"version\": 2}\n", "a\n", "b\n"],
         )
         .await;
-        let new = keep(&objects, "2026-11-26T18:00:00Z", Form::Sealed, &["x\n"]).await;
+        let new = keep(&objects, "2026-11-26T18:00:00Z", Encoding::Sealed, &["x\n"]).await;
         for other in [
             "tka/recordings/other/000000001.cast",
             "tka/recordings/x.cast",
@@ -194,16 +194,16 @@ mod tests {
         let details = objects.details(&old).await.unwrap().unwrap();
         assert_eq!(
             (details.form, details.is_open, details.size),
-            (Form::Plain, Some(false), 19)
+            (Encoding::Plain, Some(false), 19)
         );
         assert_eq!(details.first_line.as_deref(), Some("{\"version\": 2}"));
         assert_eq!(
             text(&objects, &old).await,
-            Some((Form::Plain, "{\"version\": 2}\na\nb\n".into()))
+            Some((Encoding::Plain, "{\"version\": 2}\na\nb\n".into()))
         );
         let details = objects.details(&new).await.unwrap().unwrap();
-        assert_eq!((details.form, details.first_line), (Form::Sealed, None));
-        assert_eq!(text(&objects, &new).await, Some((Form::Sealed, "x\n".into())));
+        assert_eq!((details.form, details.first_line), (Encoding::Sealed, None));
+        assert_eq!(text(&objects, &new).await, Some((Encoding::Sealed, "x\n".into())));
         let none = name("2026-11-26T19:00:00Z");
         assert!(objects.details(&none).await.unwrap().is_none() && text(&objects, &none).await.is_none());
     }
@@ -213,18 +213,27 @@ mod tests {
         let store = Arc::new(InMemory::new());
         let objects = Objects::new(Arc::clone(&store) as _, "");
         let cut = name("2026-11-26T17:00:00Z");
-        let mut writing = objects.begin(&cut, Form::Plain).await.unwrap();
+        let mut writing = objects.begin(&cut, Encoding::Plain).await.unwrap();
         for flush in ["a\n", "b\n"] {
             writing.append(flush.into()).await.unwrap();
         }
         // Its server is killed.
         drop(writing);
         assert_eq!(objects.details(&cut).await.unwrap().unwrap().is_open, Some(true));
-        assert_eq!(text(&objects, &cut).await, Some((Form::Plain, "a\nb\n".into())));
-        let whole = keep(&objects, "2026-11-26T18:00:00Z", Form::Plain, &["a\n", "b\n", "c\n"]).await;
+        assert_eq!(text(&objects, &cut).await, Some((Encoding::Plain, "a\nb\n".into())));
+        let whole = keep(
+            &objects,
+            "2026-11-26T18:00:00Z",
+            Encoding::Plain,
+            &["a\n", "b\n", "c\n"],
+        )
+        .await;
         assert_eq!(objects.details(&whole).await.unwrap().unwrap().is_open, Some(false));
         for gone in [3, 2] {
-            store.delete(&objects.path_of(&whole, Form::Plain, gone)).await.unwrap();
+            store
+                .delete(&objects.path_of(&whole, Encoding::Plain, gone))
+                .await
+                .unwrap();
             let (_, content) = objects.content(&whole).await.unwrap().unwrap();
             let read: Result<Vec<Bytes>, _> = content.try_collect().await;
             assert!(matches!(read, Err(SinkError::Unread)), "{gone}");
@@ -235,7 +244,7 @@ mod tests {
     async fn first_line_that_is_too_long_is_none() {
         let objects = Objects::new(Arc::new(InMemory::new()), "");
         let long: &'static str = "x".repeat(FIRST_LINE + 10).leak();
-        let name = keep(&objects, "2026-11-26T17:00:00Z", Form::Plain, &[long, "\n"]).await;
+        let name = keep(&objects, "2026-11-26T17:00:00Z", Encoding::Plain, &[long, "\n"]).await;
         assert_eq!(objects.details(&name).await.unwrap().unwrap().first_line, None);
         assert_eq!(objects.names().await.unwrap(), [name]);
     }

@@ -60,7 +60,7 @@ impl Shared {
             Err(RecordError::Unreadable(_) | RecordError::Size(_))
                 if side == Side::Client && state.mode == Mode::BestEffort =>
             {
-                state.loses_input(at);
+                state.stops_input(at);
             }
             Err(error) => state.fails(at, error),
             Ok(()) => {}

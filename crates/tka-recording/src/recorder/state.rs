@@ -116,7 +116,7 @@ impl State {
     }
 
     /// What the client sends is recorded no further, which the recording says once.
-    pub(super) fn loses_input(&mut self, at: Duration) {
+    pub(super) fn stops_input(&mut self, at: Duration) {
         if !std::mem::replace(&mut self.is_input_lost, true) {
             self.cast
                 .mark(at, "input is recorded no further: it is too much, or cannot be read");

@@ -4,7 +4,7 @@ use crate::cast::tests::{bytes_of, lines};
 use crate::channels::Stream;
 use crate::frames::FrameError;
 use crate::frames::tests::frame;
-use crate::sink::{Form, RecordingWriter, SinkFuture};
+use crate::sink::{Encoding, RecordingWriter, SinkFuture};
 use bytes::Bytes;
 use futures::FutureExt;
 use std::io;
@@ -39,7 +39,7 @@ impl Memory {
 }
 
 impl Sink for Memory {
-    fn begin(&self, _: &RecordingName, _: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
+    fn begin(&self, _: &RecordingName, _: Encoding) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
         let writing: Box<dyn RecordingWriter> = Box::new(self.clone());
         async move { Ok(writing) }.boxed()
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::shared::Shared;
 use super::types::{End, Mode, Outcome, PATIENCE, RecordError};
 use crate::name::RecordingName;
-use crate::sink::{Form, RecordingWriter, Sink, SinkError};
+use crate::sink::{Encoding, RecordingWriter, Sink, SinkError};
 
 /// How long a stream is gathered for that does not wait for its recording.
 const GATHERED: Duration = Duration::from_millis(500);
@@ -41,7 +41,7 @@ async fn open(
     header: Bytes,
 ) -> Result<Box<dyn RecordingWriter>, RecordError> {
     let first_line = async {
-        let mut writing = sink.begin(&name, Form::Plain).await?;
+        let mut writing = sink.begin(&name, Encoding::Plain).await?;
         writing.append(header).await?;
         Ok::<_, SinkError>(writing)
     };

@@ -17,7 +17,7 @@ use serde::de::IgnoredAny;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-use super::{Form, RecordingWriter, Sink, SinkError, SinkFuture};
+use super::{Encoding, RecordingWriter, Sink, SinkError, SinkFuture};
 use crate::name::RecordingName;
 
 /// The end of the name of a file that is not whole.
@@ -45,7 +45,7 @@ pub struct Folder {
 
 /// A recording in a folder.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Kept {
+pub struct StoredRecording {
     /// Its name.
     pub name: RecordingName,
     /// Its file.
@@ -101,11 +101,11 @@ impl Folder {
     }
 
     /// All recordings, in the order in which they began.
-    pub fn list(&self) -> io::Result<Vec<Kept>> {
+    pub fn list(&self) -> io::Result<Vec<StoredRecording>> {
         let mut kept = Vec::new();
         for entry in fs::read_dir(&self.path)? {
             let path = entry?.path();
-            kept.extend(Kept::read(path));
+            kept.extend(StoredRecording::read(path));
         }
         kept.sort();
         Ok(kept)
@@ -158,7 +158,7 @@ impl Folder {
 }
 
 impl Sink for Folder {
-    fn begin(&self, name: &RecordingName, form: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
+    fn begin(&self, name: &RecordingName, form: Encoding) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
         let (folder, name, threads) = (self.path.clone(), name.clone(), Arc::clone(&self.threads));
         async move {
             let open = blocking(&threads, move || Open::new(folder, &name, form)).await?;
@@ -208,7 +208,7 @@ impl RecordingWriter for Part {
 // === impl Open ===
 
 impl Open {
-    fn new(folder: PathBuf, name: &RecordingName, form: Form) -> io::Result<Self> {
+    fn new(folder: PathBuf, name: &RecordingName, form: Encoding) -> io::Result<Self> {
         let whole = folder.join(format!("{name}.{}", form.extension()));
         let part = folder.join(format!("{name}.{}{PART}", form.extension()));
         // Of one name there is one recording: neither a file nor a link that is there already is written to.
@@ -249,9 +249,9 @@ impl Open {
     }
 }
 
-// === impl Kept ===
+// === impl StoredRecording ===
 
-impl Kept {
+impl StoredRecording {
     fn remove_before(&self, then: Timestamp) -> io::Result<bool> {
         if self.name.began() >= then || fs::metadata(&self.path)?.modified()? >= SystemTime::from(then) {
             return Ok(false);
@@ -277,7 +277,7 @@ impl Kept {
     }
 }
 
-fn recover(kept: &Kept, now: SystemTime) -> io::Result<bool> {
+fn recover(kept: &StoredRecording, now: SystemTime) -> io::Result<bool> {
     let mut file = OpenOptions::new().read(true).write(true).open(&kept.path)?;
     let changed = file.metadata()?.modified()?;
     if now.duration_since(changed).unwrap_or_default() < YOUNG {
@@ -295,7 +295,11 @@ fn recover(kept: &Kept, now: SystemTime) -> io::Result<bool> {
     if fs::exists(whole)? || !fs::exists(&kept.path)? {
         return Ok(false);
     }
-    let form = if kept.is_sealed { Form::Sealed } else { Form::Plain };
+    let form = if kept.is_sealed {
+        Encoding::Sealed
+    } else {
+        Encoding::Plain
+    };
     let length = whole_flushes(&file, form.mark())?;
     if length == 0 {
         fs::remove_file(&kept.path)?;

@@ -11,7 +11,7 @@ use futures::FutureExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::{Form, RecordingWriter, Sink, SinkError, SinkFuture};
+use super::{Encoding, RecordingWriter, Sink, SinkError, SinkFuture};
 use crate::name::RecordingName;
 
 /// The name of the object that says that a recording is whole. It is no `.cast`, so that those alone are the recording.
@@ -29,7 +29,7 @@ pub struct Objects {
 struct Flushes {
     store: Arc<dyn ObjectStore>,
     folder: Path,
-    form: Form,
+    form: Encoding,
     /// How many are kept, and perhaps one more.
     count: u64,
     has_failed: bool,
@@ -64,18 +64,18 @@ impl Objects {
     }
 
     /// The object of a flush.
-    pub(crate) fn path_of(&self, name: &RecordingName, form: Form, number: u64) -> Path {
+    pub(crate) fn path_of(&self, name: &RecordingName, form: Encoding, number: u64) -> Path {
         flush_in(&self.folder(name), form, number)
     }
 }
 
 /// Nine digits, so that names sort in the order of the flushes.
-fn flush_in(folder: &Path, form: Form, number: u64) -> Path {
+fn flush_in(folder: &Path, form: Encoding, number: u64) -> Path {
     folder.clone().join(format!("{number:09}.{}", form.extension()))
 }
 
 impl Sink for Objects {
-    fn begin(&self, name: &RecordingName, form: Form) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
+    fn begin(&self, name: &RecordingName, form: Encoding) -> SinkFuture<'_, Box<dyn RecordingWriter>> {
         let writing: Box<dyn RecordingWriter> = Box::new(Flushes {
             store: Arc::clone(&self.store),
             folder: self.folder(name),
@@ -171,7 +171,7 @@ mod tests {
     async fn each_flush_is_an_object() {
         let store = Arc::new(InMemory::new());
         let sink = Objects::new(Arc::clone(&store) as _, "tka/recordings");
-        let mut writing = sink.begin(&name(), Form::Plain).await.unwrap();
+        let mut writing = sink.begin(&name(), Encoding::Plain).await.unwrap();
         for line in ["a\n", "b\n"] {
             writing.append(line.into()).await.unwrap();
         }
@@ -187,7 +187,7 @@ mod tests {
     async fn whole_recording_has_an_end() {
         let store = Arc::new(InMemory::new());
         let sink = Objects::new(Arc::clone(&store) as _, "");
-        let mut writing = sink.begin(&name(), Form::Plain).await.unwrap();
+        let mut writing = sink.begin(&name(), Encoding::Plain).await.unwrap();
         for line in ["a\n", "b\n"] {
             writing.append(line.into()).await.unwrap();
         }
@@ -198,7 +198,7 @@ mod tests {
         let failed = Box::new(Flushes {
             store: Arc::clone(&store) as _,
             folder: Path::from("failed"),
-            form: Form::Plain,
+            form: Encoding::Plain,
             count: 1,
             has_failed: true,
         });

@@ -127,7 +127,7 @@ mod tests {
     use super::*;
     use crate::name::RecordingName;
     use crate::sink::objects::Objects;
-    use crate::sink::{Form, Sink};
+    use crate::sink::{Encoding, Sink};
     use bytes::Bytes;
     use http_body_util::Empty;
     use hyper::body::Incoming;
@@ -192,7 +192,7 @@ mod tests {
         let (endpoint, seen) = store(&[200]).await;
         let id = "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11";
         let name = RecordingName::new("2026-11-26T17:00:00Z".parse().unwrap(), id).unwrap();
-        let mut writing = sink(&endpoint).begin(&name, Form::Sealed).await.unwrap();
+        let mut writing = sink(&endpoint).begin(&name, Encoding::Sealed).await.unwrap();
         writing.append(Bytes::from_static(b"sealed\n")).await.unwrap();
         let path = format!("PUT /recordings/{name}/000000001.cast.age");
         assert_eq!(*seen.lock().unwrap(), [(path, true, Bytes::from_static(b"sealed\n"))]);
@@ -203,7 +203,7 @@ mod tests {
         let (endpoint, seen) = store(&[403, 200]).await;
         let id = "0f9d2f64-52e7-4b29-9d8a-8f1b2b6d2a11";
         let name = RecordingName::new("2026-11-26T17:00:00Z".parse().unwrap(), id).unwrap();
-        let mut writing = sink(&endpoint).begin(&name, Form::Plain).await.unwrap();
+        let mut writing = sink(&endpoint).begin(&name, Encoding::Plain).await.unwrap();
         assert!(writing.append(Bytes::from_static(b"a\n")).await.is_err());
         assert!(
             writing.append(Bytes::from_static(b"b\n")).await.is_err(),

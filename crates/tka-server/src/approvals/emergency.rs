@@ -28,7 +28,7 @@ const GIVEN_UP: SignedDuration = SignedDuration::from_hours(30 * 24);
 const LOOK: Duration = Duration::from_mins(5);
 
 /// What a caller says of a sign-in in an emergency.
-pub(crate) struct Seen {
+pub(crate) struct Acknowledgement {
     /// What they say.
     pub(crate) comment: Option<Reason>,
     /// The last one that they have seen; whichever is the last, where they do not say.
@@ -55,15 +55,15 @@ enum Due {
     GiveUp,
 }
 
-/// Until when `glass` is told, unless it is acknowledged.
-pub(crate) fn told_until(glass: &UnacknowledgedSignIns) -> Timestamp {
-    let last = last(glass);
+/// Until when `emergency` is told, unless it is acknowledged.
+pub(crate) fn told_until(emergency: &UnacknowledgedSignIns) -> Timestamp {
+    let last = last(emergency);
     last.checked_add(GIVEN_UP).unwrap_or(last)
 }
 
 /// When the last sign-in was.
-fn last(glass: &UnacknowledgedSignIns) -> Timestamp {
-    glass.last().map_or(glass.told, |last| last.at)
+fn last(emergency: &UnacknowledgedSignIns) -> Timestamp {
+    emergency.last().map_or(emergency.told, |last| last.at)
 }
 
 /// By value: what is due at `now` about sign-ins of which the `last` was then, and which were `told` then.
@@ -85,8 +85,8 @@ impl Approver {
         if !self.is_any() {
             return Ok(Vec::new());
         }
-        let mut all = app.sessions.broken_glass().await?;
-        all.retain(|glass| self.may_acknowledge(glass).is_ok());
+        let mut all = app.sessions.list_unacknowledged().await?;
+        all.retain(|emergency| self.may_acknowledge(emergency).is_ok());
         Ok(all)
     }
 
@@ -96,7 +96,7 @@ impl Approver {
         app: &App,
         context: &AuditContext,
         name: &str,
-        seen: &Seen,
+        seen: &Acknowledgement,
     ) -> Result<UnacknowledgedSignIns, Failure> {
         if !self.is_any() {
             return Err(super::no_oversight());
@@ -106,20 +106,22 @@ impl Approver {
         let mut meant = seen.request.clone();
         let mut is_recorded = false;
         for _ in 0..TRIES {
-            let there = app.sessions.broken_glass_named(name).await?;
-            let glass = there.ok_or_else(none)?;
-            self.may_acknowledge(&glass).map_err(may_not)?;
-            let last = glass.last().map(|last| last.request.clone()).unwrap_or_default();
+            let there = app.sessions.get_unacknowledged(name).await?;
+            let emergency = there.ok_or_else(none)?;
+            self.may_acknowledge(&emergency).map_err(may_not)?;
+            let last = emergency.last().map(|last| last.request.clone()).unwrap_or_default();
             // What came meanwhile was not seen.
             if *meant.get_or_insert_with(|| last.clone()) != last {
                 return Err(another());
             }
             if !is_recorded {
-                app.audit.acknowledged(context, &glass, seen.comment.as_ref()).await?;
+                app.audit
+                    .acknowledged(context, &emergency, seen.comment.as_ref())
+                    .await?;
                 is_recorded = true;
             }
-            if app.sessions.forget_break_glass(&glass).await? {
-                return Ok(glass);
+            if app.sessions.delete_break_glass_record(&emergency).await? {
+                return Ok(emergency);
             }
         }
         Err(contended())
@@ -156,7 +158,7 @@ fn may_not(why: CannotApprove) -> Failure {
 impl Reminder {
     /// Works for as long as it is polled.
     pub(crate) async fn run(self) {
-        let mut gains = self.leadership.gains().boxed();
+        let mut acquisitions = self.leadership.acquisitions().boxed();
         let (mut failures, mut told) = (0, ToldHere::default());
         loop {
             let wait = match self.look(&mut told).await {
@@ -172,7 +174,7 @@ impl Reminder {
                 }
             };
             tokio::select! {
-                _ = gains.next() => {}
+                _ = acquisitions.next() => {}
                 () = sleep(wait) => {}
             }
         }
@@ -184,11 +186,11 @@ impl Reminder {
         let Some(app) = app.filter(|_| self.leadership.is_held()) else {
             return Ok(());
         };
-        let all = app.sessions.broken_glass().await?;
-        told.retain(|name, _| all.iter().any(|glass| glass.name == *name));
+        let all = app.sessions.list_unacknowledged().await?;
+        told.retain(|name, _| all.iter().any(|emergency| emergency.name == *name));
         let mut result = Ok(());
-        for glass in &all {
-            let done = remind(&app, glass, told).await;
+        for emergency in &all {
+            let done = remind(&app, emergency, told).await;
             result = result.and(done);
         }
         result
@@ -196,27 +198,27 @@ impl Reminder {
 }
 
 /// Does what is due about one of them.
-async fn remind(app: &App, glass: &UnacknowledgedSignIns, told: &mut ToldHere) -> Result<(), Failure> {
+async fn remind(app: &App, emergency: &UnacknowledgedSignIns, told: &mut ToldHere) -> Result<(), Failure> {
     let now = (app.clock)();
-    let told_here = told.get(&glass.name).copied().unwrap_or(glass.told);
-    match due(last(glass), glass.told.max(told_here), now) {
+    let told_here = told.get(&emergency.name).copied().unwrap_or(emergency.told);
+    match due(last(emergency), emergency.told.max(told_here), now) {
         // It was told, and that could not be written down.
-        Due::Nothing if told_here > glass.told => {
-            app.sessions.told_break_glass(glass).await?;
+        Due::Nothing if told_here > emergency.told => {
+            app.sessions.record_reminder(emergency).await?;
         }
         Due::Nothing => {}
         Due::Tell => {
-            app.audit.unacknowledged(glass, None).await?;
-            app.sessions.tell_unacknowledged(glass);
-            told.insert(glass.name.clone(), now);
-            let (session, username) = (&glass.name, glass.caller.username());
+            app.audit.unacknowledged(emergency, None).await?;
+            app.sessions.tell_unacknowledged(emergency);
+            told.insert(emergency.name.clone(), now);
+            let (session, username) = (&emergency.name, emergency.caller.username());
             tracing::warn!(%session, username, "break-glass sign-in not acknowledged");
-            app.sessions.told_break_glass(glass).await?;
+            app.sessions.record_reminder(emergency).await?;
         }
         Due::GiveUp => {
             let why = "it was told for thirty days, and is told no more";
-            app.audit.unacknowledged(glass, Some(why)).await?;
-            app.sessions.forget_break_glass(glass).await?;
+            app.audit.unacknowledged(emergency, Some(why)).await?;
+            app.sessions.delete_break_glass_record(emergency).await?;
         }
     }
     Ok(())
@@ -249,29 +251,29 @@ impl Audit {
         self.write(&record).await
     }
 
-    /// Records that the caller of `context` acknowledged `glass`. Unless this returns well it must not count.
+    /// Records that the caller of `context` acknowledged `emergency`. Unless this returns well it must not count.
     async fn acknowledged(
         &self,
         context: &AuditContext,
-        glass: &UnacknowledgedSignIns,
+        emergency: &UnacknowledgedSignIns,
         comment: Option<&Reason>,
     ) -> Result<(), AuditError> {
         let record = Record {
-            session: glass.session().map(|session| self.session(&session)),
-            break_glass: Some(told(glass, comment)),
+            session: emergency.session().map(|session| self.session(&session)),
+            break_glass: Some(told(emergency, comment)),
             ..self.of_request(context, audit::Decision::BreakGlassAcknowledged, Outcome::Granted)
         };
         self.write(&record).await
     }
 
-    /// Records that none has acknowledged `glass`.
-    async fn unacknowledged(&self, glass: &UnacknowledgedSignIns, why: Option<&str>) -> Result<(), AuditError> {
+    /// Records that none has acknowledged `emergency`.
+    async fn unacknowledged(&self, emergency: &UnacknowledgedSignIns, why: Option<&str>) -> Result<(), AuditError> {
         let record = Record {
-            session: glass.session().map(|session| self.session(&session)),
-            break_glass: Some(told(glass, None)),
+            session: emergency.session().map(|session| self.session(&session)),
+            break_glass: Some(told(emergency, None)),
             why: why.map(Into::into),
             ..self.of_caller(
-                &glass.caller,
+                &emergency.caller,
                 audit::Decision::BreakGlassUnacknowledged,
                 Outcome::Granted,
             )
@@ -280,14 +282,14 @@ impl Audit {
     }
 }
 
-fn told(glass: &UnacknowledgedSignIns, comment: Option<&Reason>) -> audit::BreakGlass {
-    let last = glass.last();
+fn told(emergency: &UnacknowledgedSignIns, comment: Option<&Reason>) -> audit::BreakGlass {
+    let last = emergency.last();
     audit::BreakGlass {
         request: last.map(|last| last.request.clone()).unwrap_or_default(),
-        name: glass.name.to_string(),
-        username: glass.caller.username().to_owned(),
-        device: glass.caller.device.stable_id.clone(),
-        count: Some(glass.count),
+        name: emergency.name.to_string(),
+        username: emergency.caller.username().to_owned(),
+        device: emergency.caller.device.stable_id.clone(),
+        count: Some(emergency.count),
         since: last.map(|last| last.at),
         comment: comment.map(|comment| comment.as_str().to_owned()),
     }

@@ -10,14 +10,14 @@ use crate::audit::{Audit, AuditError};
 use crate::audit_context::AuditContext;
 
 /// Records what is given because others approved it.
-pub(super) struct ByApproval {
+pub(super) struct ApprovalAudit {
     audit: Audit,
     approval: audit::Approval,
 }
 
-// === impl ByApproval ===
+// === impl ApprovalAudit ===
 
-impl ByApproval {
+impl ApprovalAudit {
     pub(super) fn new(audit: &Audit, waiting: &WaitingSignIn) -> Self {
         Self {
             audit: audit.clone(),
@@ -26,7 +26,7 @@ impl ByApproval {
     }
 }
 
-impl Records for ByApproval {
+impl Records for ApprovalAudit {
     fn began<'a>(&'a self, session: &'a Session, extended: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
         let recorded = self.audit.approved(session, extended, self.approval.clone());
         recorded.map(|result| result.map_err(Into::into)).boxed()
@@ -89,7 +89,7 @@ impl Audit {
             why: Some(why.to_owned()),
             ..record
         };
-        self.keep(&record).await;
+        self.write_or_log(&record).await;
     }
 }
 

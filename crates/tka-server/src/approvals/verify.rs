@@ -41,7 +41,7 @@ fn is_as_asked(rule: &Rule, approval: &Approval, waiting: &WaitingSignIn, caller
 impl Peers {
     pub(super) async fn ask(app: &App) -> Result<Self, Failure> {
         let status = app.tailnet.status_with_peers().await;
-        Ok(Self(status.map_err(|error| unknown().because(&error))?))
+        Ok(Self(status.map_err(|error| unknown().with_cause(&error))?))
     }
 
     /// Whether the tailnet still gives the caller of `waiting` just what they asked for.
@@ -109,7 +109,7 @@ impl Peers {
         let whois = match asked {
             Ok(whois) => whois,
             Err(tka_tailnet::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(unknown().because(&error)),
+            Err(error) => return Err(unknown().with_cause(&error)),
         };
         let identified = identify::identified(app, whois).ok();
         Ok(identified.filter(|identified| identified.caller.device.stable_id == stable_id && !identified.expired))
@@ -130,5 +130,5 @@ fn unknown() -> Failure {
         "try again in a moment",
         "if it persists, ask an administrator to look at the tailscaled beside the server",
     ];
-    Failure::passing("tailscaled does not say whether this sign-in may still begin", advice)
+    Failure::transient("tailscaled does not say whether this sign-in may still begin", advice)
 }

@@ -49,7 +49,7 @@ pub async fn decided(app: &App, waiting: WaitingSignIn, wait: Duration) -> Resul
             RequestState::Expired => return Ok(WaitOutcome::Over),
             RequestState::Waiting | RequestState::Approved => {}
         }
-        let rest = Instant::now() + last.request.rest((app.clock)()) + Duration::from_millis(1);
+        let rest = Instant::now() + last.request.time_left((app.clock)()) + Duration::from_millis(1);
         if timeout_at(deadline.min(rest), watched.changed()).await.is_err() && Instant::now() >= deadline {
             // It may have been withdrawn without a word of the watch.
             let there = same(app.sessions.waiting_named(last.name.as_str()).await?, &last);

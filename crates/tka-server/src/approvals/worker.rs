@@ -97,8 +97,8 @@ impl Worker {
         let (request, is_ours) = (&waiting.request, self.leadership.is_held());
         let done = match request.state(now) {
             RequestState::Granted => return LOOK,
-            RequestState::Waiting => return request.rest(now).min(LOOK),
-            RequestState::Denied if !request.rest(now).is_zero() => return request.rest(now).min(LOOK),
+            RequestState::Waiting => return request.time_left(now).min(LOOK),
+            RequestState::Denied if !request.time_left(now).is_zero() => return request.time_left(now).min(LOOK),
             RequestState::Approved => {
                 let age = request
                     .approved_at()
@@ -128,7 +128,7 @@ impl Worker {
             RequestState::Denied if !is_ours => return LOOK,
             // Its record was written when it was denied.
             RequestState::Denied => {
-                let stopped = app.sessions.stop_waiting(waiting).await;
+                let stopped = app.sessions.cancel_request(waiting).await;
                 stopped.map(drop).map_err(Into::into)
             }
         };

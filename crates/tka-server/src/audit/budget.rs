@@ -38,7 +38,7 @@ pub(super) enum RefusalBucket<'a> {
     /// That caller's, on the device that they call from.
     Caller(&'a Caller),
     /// That of the pages in that caller's browser, which must not use up the caller's own.
-    Page(&'a Caller),
+    BrowserPage(&'a Caller),
     /// The one that all unidentified callers share.
     Unidentified,
 }
@@ -83,8 +83,8 @@ impl<C: Clock + Clone> Budget<C> {
     pub(super) fn spend(&self, payer: RefusalBucket<'_>) -> bool {
         let is_paid = match payer {
             // In this order: a caller who has none left takes nothing from the others.
-            RefusalBucket::Caller(caller) | RefusalBucket::Page(caller) => {
-                let slot = self.slot(caller, matches!(payer, RefusalBucket::Page(_)));
+            RefusalBucket::Caller(caller) | RefusalBucket::BrowserPage(caller) => {
+                let slot = self.slot(caller, matches!(payer, RefusalBucket::BrowserPage(_)));
                 self.callers.check_key(&slot).is_ok() && self.total.check().is_ok()
             }
             RefusalBucket::Unidentified => self.unidentified.check().is_ok(),
@@ -181,7 +181,9 @@ mod tests {
             60
         );
         assert_eq!(
-            (0..100).filter(|_| budget.spend(RefusalBucket::Page(&alice))).count(),
+            (0..100)
+                .filter(|_| budget.spend(RefusalBucket::BrowserPage(&alice)))
+                .count(),
             20
         );
         assert_eq!(recorded(&budget, "n1", 100), 20);

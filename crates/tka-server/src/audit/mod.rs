@@ -1,8 +1,8 @@
 //! The audit log: every decision leaves a record, and nothing is given without one.
 //!
 //! This is the one place where records are made. A session, a credential, a stream, or a look at what is others' is given only once its record is
-//! written ([`Records::began`](tka_operator::Records::began), [`Audit::credential_issued`], [`Audit::looked`]). The gateway carries a request once
-//! there is room for its record ([`Audit::room`]). Whatever takes access away is not held up by its record. What is recorded is told to webhooks too,
+//! written ([`Records::began`](tka_operator::Records::began), [`Audit::credential_issued`], [`Audit::record_view`]). The gateway carries a request once
+//! there is room for its record ([`Audit::reserve_slot`]). Whatever takes access away is not held up by its record. What is recorded is told to webhooks too,
 //! which holds up nothing at all.
 
 mod budget;
@@ -36,7 +36,7 @@ use crate::notifications::Notifier;
 use crate::rates::Requester;
 
 use self::budget::{Budget, RefusalBucket};
-pub use self::records::ByRequest;
+pub use self::records::RequestAudit;
 pub use self::search::{AuditQuery, Found, LogPosition, SearchError};
 use self::writer::Queue;
 pub use self::writer::{AuditError, QueueSlot, Writer};
@@ -76,9 +76,9 @@ pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Ne
         app.metrics.refused(status, kind);
         app.audit.refused(&context, status, why);
         if let Some((caller, why)) = context.refused_a_session(status, why)
-            && app.rates.may_tell(caller)
+            && app.rates.allow_event(caller)
         {
-            app.sessions.tell_refused(caller, why);
+            app.sessions.emit_refused_event(caller, why);
         }
         if context.is_lost_sign_in() {
             app.metrics.signed_in(None, Some(status));
@@ -180,7 +180,7 @@ impl Audit {
     }
 
     /// Records that the caller of `context` is shown what `look` says. Unless this returns well nothing may be shown.
-    pub async fn looked(&self, context: &AuditContext, look: audit::Look) -> Result<(), AuditError> {
+    pub async fn record_view(&self, context: &AuditContext, look: audit::Look) -> Result<(), AuditError> {
         let record = Record {
             look: Some(look),
             ..self.of_request(context, Decision::Looked, Outcome::Granted)
@@ -215,7 +215,7 @@ impl Audit {
             ..self.of_request(context, Decision::EndRequested, Outcome::Granted)
         };
         // What is not written in time stays in the queue.
-        let _ = timeout(END_REQUESTED, self.keep(&record)).await;
+        let _ = timeout(END_REQUESTED, self.write_or_log(&record)).await;
     }
 
     /// Records that a request of `session` was carried and is over, and `why` it was cut, if it was.
@@ -239,7 +239,7 @@ impl Audit {
 
     /// Keeps room for the record of a request that is to be carried, if it would be written as far as is known. Unless this returns well the request must
     /// not be carried.
-    pub async fn room(&self) -> Result<QueueSlot, Failure> {
+    pub async fn reserve_slot(&self) -> Result<QueueSlot, Failure> {
         self.queue.check().await.map_err(|why| unwritable(&why))?;
         Ok(self.queue.room()?)
     }
@@ -252,7 +252,7 @@ impl Audit {
             session: Some(self.session(session)),
             ..self.of_request(context, Decision::SignedOut, Outcome::Ended)
         };
-        self.keep(&record).await;
+        self.write_or_log(&record).await;
     }
 
     /// Records that `session` began, or that it was `extended`, by a sign-in that was cut off before it could record that.
@@ -283,7 +283,7 @@ impl Audit {
     }
 
     /// Has `record` written, or kept elsewhere where that fails.
-    pub(crate) async fn keep(&self, record: &Record) {
+    pub(crate) async fn write_or_log(&self, record: &Record) {
         self.notifier.tell(record);
         self.queue.keep(line(record)).await;
     }
@@ -305,7 +305,7 @@ impl Audit {
             why,
             ..self.about(session, decision, outcome)
         };
-        self.keep(&record).await;
+        self.write_or_log(&record).await;
     }
 
     /// Whether records can be written, tried anew where the last could not.
@@ -432,7 +432,7 @@ impl Audit {
 fn payer(context: &AuditContext) -> RefusalBucket<'_> {
     match (context.identified.get(), context.by.get()) {
         (None, _) => RefusalBucket::Unidentified,
-        (Some(identified), Some(Requester::Page)) => RefusalBucket::Page(&identified.caller),
+        (Some(identified), Some(Requester::BrowserPage)) => RefusalBucket::BrowserPage(&identified.caller),
         (Some(identified), _) => RefusalBucket::Caller(&identified.caller),
     }
 }
@@ -562,8 +562,8 @@ mod tests {
         let clock: Clock = Arc::new(|| time("2026-01-02T15:04:05.678901Z"));
         let (audit, writer) = Audit::start(&path, "tka", clock, &Metrics::default(), 0).unwrap();
         let (known, unknown) = (context(), context());
-        known.by(&Arc::new(identified()), Requester::Caller);
-        known.about(&session());
+        known.set_caller(&Arc::new(identified()), Requester::Caller);
+        known.set_session(&session());
         let credential = Credential {
             token: token(r#"{"jti": "4711-a"}"#),
             expires: time("2026-01-02T15:30:00Z"),
@@ -573,7 +573,7 @@ mod tests {
         audit.credential_issued(&known, &session(), &credential).await.unwrap();
         audit.refused(&known, StatusCode::FORBIDDEN, Some(&RefusalCause("no\nrule".into())));
         audit.refused(&unknown, StatusCode::INTERNAL_SERVER_ERROR, None);
-        let (by_loop, by_request) = (audit.clone(), ByRequest::new(&audit, &Arc::new(known)));
+        let (by_loop, by_request) = (audit.clone(), RequestAudit::new(&audit, &Arc::new(known)));
         by_request.ended(&session(), &EndReason::SignedOut).await;
         // The answer to the request has a record that says so.
         by_request.ended(&session(), &EndReason::Refused("no".into())).await;
@@ -635,7 +635,7 @@ mod tests {
         let metrics = Metrics::default();
         let (audit, writer) = Audit::start(&path, "tka", clock, &metrics, 0).unwrap();
         let known = context();
-        known.by(&Arc::new(identified()), Requester::Caller);
+        known.set_caller(&Arc::new(identified()), Requester::Caller);
         for _ in 0..400 {
             audit.refused(&known, StatusCode::FORBIDDEN, Some(&RefusalCause("no rule".into())));
         }

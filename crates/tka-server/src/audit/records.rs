@@ -12,14 +12,14 @@ use crate::audit_context::AuditContext;
 
 /// Records what one request asks for.
 #[derive(Debug)]
-pub struct ByRequest {
+pub struct RequestAudit {
     audit: Audit,
     context: Arc<AuditContext>,
 }
 
-// === impl ByRequest ===
+// === impl RequestAudit ===
 
-impl ByRequest {
+impl RequestAudit {
     /// Records with `audit` what the request of `context` asks for.
     #[must_use]
     pub fn new(audit: &Audit, context: &Arc<AuditContext>) -> Self {
@@ -30,7 +30,7 @@ impl ByRequest {
     }
 }
 
-impl Records for ByRequest {
+impl Records for RequestAudit {
     fn began<'a>(&'a self, session: &'a Session, extended: bool) -> BoxFuture<'a, Result<(), NotRecorded>> {
         let recorded = self.audit.signed_in(&self.context, session, extended);
         recorded.map(|result| result.map_err(Into::into)).boxed()

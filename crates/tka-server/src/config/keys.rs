@@ -130,7 +130,7 @@ impl Key {
 
     /// Whether the server does not look at it.
     #[must_use]
-    pub fn is_inert(&self) -> bool {
+    pub fn is_ignored(&self) -> bool {
         self.is_marked("x-inert")
     }
 
@@ -157,7 +157,7 @@ impl Key {
     /// Whether it may be there without a value: it holds labels or a list, or is not looked at.
     pub(super) fn may_be_empty(&self) -> bool {
         let holds_many = ["object", "array"].iter().any(|name| self.schema["type"] == **name);
-        self.is_inert() || holds_many && !self.must_have_items()
+        self.is_ignored() || holds_many && !self.must_have_items()
     }
 
     /// Whether it is a list that must not be there without an item: to take that for the default would lift what it restricts.

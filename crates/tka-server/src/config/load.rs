@@ -64,11 +64,11 @@ impl Source {
     /// Reads the configuration: the file, over it the environment, over that the flags.
     pub fn load(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Loaded, ConfigError> {
         let (file, bytes) = self.read()?;
-        self.settle(file, bytes, environment)
+        self.resolve_layers(file, bytes, environment)
     }
 
     /// The same, of a file that says `bytes`.
-    pub fn settle(
+    pub fn resolve_layers(
         &self,
         file: Option<PathBuf>,
         bytes: Vec<u8>,

@@ -21,7 +21,7 @@ pub struct Change {
 pub fn merge(running: &Config, read: &Config) -> Result<Change, serde_json::Error> {
     let (mut tree, read) = (serde_json::to_value(running)?, serde_json::to_value(read)?);
     let (mut changed, mut waiting) = (Vec::new(), Vec::new());
-    for key in keys().settings().iter().filter(|key| !key.is_inert()) {
+    for key in keys().settings().iter().filter(|key| !key.is_ignored()) {
         let value = at(&read, &key.name);
         if value == at(&tree, &key.name) {
             continue;
@@ -52,7 +52,10 @@ mod tests {
 
     fn config(text: &str) -> Config {
         let file = Some("config.yaml".into());
-        Source::default().settle(file, text.into(), |_| None).unwrap().config
+        Source::default()
+            .resolve_layers(file, text.into(), |_| None)
+            .unwrap()
+            .config
     }
 
     #[test]
@@ -83,7 +86,7 @@ mod tests {
         let running = config("");
         let all = crate::config::load::tests::EVERY_KEY;
         let change = merge(&running, &config(all)).unwrap();
-        let count = keys().settings().iter().filter(|key| !key.is_inert()).count();
+        let count = keys().settings().iter().filter(|key| !key.is_ignored()).count();
         assert_eq!(change.changed.len() + change.waiting.len(), count);
         let again = merge(&change.config, &config(all)).unwrap();
         assert_eq!((again.changed.len(), again.waiting), (0, change.waiting));

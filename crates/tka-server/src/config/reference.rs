@@ -44,7 +44,7 @@ pub fn schema() -> String {
 pub fn restart_keys() -> String {
     let keys = keys().settings().iter();
     let names: Vec<_> = keys
-        .filter(|key| !key.is_live() && !key.is_inert())
+        .filter(|key| !key.is_live() && !key.is_ignored())
         .map(|key| &key.name)
         .collect();
     format!("{:#}\n", json!(names))
@@ -68,7 +68,7 @@ fn between(text: &str, [first, last]: [&str; 2], new: &str) -> Option<String> {
 fn table() -> String {
     let mut table = "| key | default | a change holds | meaning |\n|---|---|---|---|\n".to_owned();
     for key in keys().settings() {
-        let holds = match (key.is_inert(), key.is_live()) {
+        let holds = match (key.is_ignored(), key.is_live()) {
             (true, _) => "–",
             (false, true) => "at once",
             (false, false) => "after a restart",
@@ -260,7 +260,7 @@ mod tests {
             "port: 1",
         ] {
             assert!(!validator.is_valid(&from_yaml(text)), "{text}");
-            let loaded = crate::config::Source::default().settle(Some("f".into()), text.into(), |_| None);
+            let loaded = crate::config::Source::default().resolve_layers(Some("f".into()), text.into(), |_| None);
             assert!(loaded.is_err(), "{text}");
         }
     }
@@ -282,7 +282,8 @@ mod tests {
         let receivers = receivers.map(|at| format!("otel: {{endpoint: '{at}'}}"));
         for text in credentials.into_iter().chain(receivers) {
             assert!(validator.is_valid(&from_yaml(&text)), "{text}");
-            let loaded = crate::config::Source::default().settle(Some("f".into()), text.clone().into(), |_| None);
+            let loaded =
+                crate::config::Source::default().resolve_layers(Some("f".into()), text.clone().into(), |_| None);
             assert!(loaded.is_ok(), "{text}");
         }
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use tka_core::session::elevations;
-use tka_core::{Choice, Recording, Refusal, Request, Rule, Session, SessionName};
-use tka_gateway::request_info::Interactive;
+use tka_core::{Recording, Refusal, Request, Rule, RuleSelector, Session, SessionName};
+use tka_gateway::request_info::PodAccess;
 use tka_gateway::{RequestInfo, Target, headers};
 use tka_operator::{LiveSession, SessionState, WatchedSessions};
 use tokio::time::{Instant, timeout};
@@ -40,7 +40,7 @@ pub(super) struct AuthorizedRequest {
     /// What the request is.
     pub(super) info: RequestInfo,
     /// Whether it is recorded before it is carried, and as what.
-    pub(super) interactive: Option<Interactive>,
+    pub(super) interactive: Option<PodAccess>,
     /// Whether exec and attach are recorded.
     pub(super) recording: Recording,
 }
@@ -79,11 +79,11 @@ pub(super) async fn access(
         }
         None => ordinary(app, gateway, context, authorization, &target, notice).await?,
     };
-    context.about(&live.session);
+    context.set_session(&live.session);
     let entry = gateway.streams.entry(&live);
     entry.last_use().used(Instant::now());
     let info = RequestInfo::new(&head.method, &target);
-    let upgrade = headers::upgrade(&head.headers).map(|_| Interactive::Upgrade);
+    let upgrade = headers::upgrade(&head.headers).map(|_| PodAccess::Upgrade);
     Ok(AuthorizedRequest {
         interactive: info.interactive().or(upgrade),
         recording,
@@ -98,7 +98,7 @@ pub(super) async fn access(
 /// The elevation that acts for a request that names no rule and no session: of several the one that was signed in to last. Only through a rule that still reaches the
 /// caller.
 fn elevation(app: &App, gateway: &Gateway, authorization: &Authorization, target: &Target) -> Option<LiveSession> {
-    if !target.is_open() {
+    if !target.is_unqualified() {
         return None;
     }
     let (watched, now) = (gateway.streams.watched(), (app.clock)());
@@ -107,7 +107,7 @@ fn elevation(app: &App, gateway: &Gateway, authorization: &Authorization, target
     // Replicas agree on one of two that were signed in to in the same second.
     let live = live.max_by_key(|live| (live.session.signed_in, live.session.name()))?;
     let rule = &live.session.rule;
-    gateway.elevations.acts(&caller.key(), rule, live.until, now);
+    gateway.elevations.record_active(&caller.key(), rule, live.until, now);
     Some(live)
 }
 
@@ -121,12 +121,14 @@ async fn ordinary(
     notice: &mut Option<String>,
 ) -> Result<(LiveSession, Recording), Failure> {
     let key = authorization.caller.key();
-    let over = target.is_open().then(|| gateway.elevations.over(&key, (app.clock)()));
+    let over = target
+        .is_unqualified()
+        .then(|| gateway.elevations.over(&key, (app.clock)()));
     let over = over.flatten();
-    *notice = over.as_ref().map(Elevation::is_over);
+    *notice = over.as_ref().map(Elevation::ended_notice);
     // An address that names none means what a caller has without others.
-    if target.choice == Choice::default() {
-        authorization.rules = authorization.rules.without_approval_rules();
+    if target.choice == RuleSelector::default() {
+        authorization.rules = authorization.rules.prefer_self_service_rules();
     }
     let rules = &authorization.rules;
     let rule = rules.choose(&target.choice)?.clone();
@@ -135,7 +137,7 @@ async fn ordinary(
     }
     let recording = rules.recording(&rule.key());
     let live = session(app, gateway, context, authorization, target, &rule).await?;
-    *notice = over.map(|over| over.is_over_and_acts(&rule.role));
+    *notice = over.map(|over| over.fallback_notice(&rule.role));
     Ok((live, recording))
 }
 
@@ -152,9 +154,9 @@ async fn identify(
     let by = if guarded.is_ok() && sign.is_none() {
         Requester::Caller
     } else {
-        Requester::Page
+        Requester::BrowserPage
     };
-    context.by(&identified, by);
+    context.set_caller(&identified, by);
     gateway.rates.count(&identified.caller, by)?;
     guarded?;
     // `exec` and `proxy` act by GET, and what `proxy` serves would stand on this server's own origin.
@@ -204,7 +206,7 @@ async fn session(
         SessionState::None => return Err(not_signed_in(rule, "you are not signed in")),
     };
     let live = wait_until_watched(app, watched, &name, uid.as_deref()).await;
-    live.ok_or_else(|| Failure::passing(not_yet, &["try again in a moment"]))
+    live.ok_or_else(|| Failure::transient(not_yet, &["try again in a moment"]))
 }
 
 /// Begins the session of that name through `rule`, because it is used. All requests that come meanwhile share that.
@@ -215,7 +217,7 @@ async fn begin(
     gateway: &Gateway,
     context: &Arc<AuditContext>,
     authorization: Authorization,
-    choice: &Choice,
+    choice: &RuleSelector,
     rule: &Rule,
 ) -> Result<(), Failure> {
     let name = SessionName::new(&authorization.caller, &rule.key(), None);
@@ -224,7 +226,7 @@ async fn begin(
     }
     let request = Request {
         choice: choice.clone(),
-        by_use: true,
+        on_use: true,
         ..Request::default()
     };
     let sign_in = SignInRequest::new(
@@ -247,7 +249,7 @@ async fn begin(
 }
 
 /// Whether requests to this replica find `session`, which is provisioned. Waits for that.
-pub(crate) async fn is_known(app: &App, session: &Session) -> Result<bool, Failure> {
+pub(crate) async fn wait_until_known(app: &App, session: &Session) -> Result<bool, Failure> {
     let name = session.name();
     let Some(watched) = &app.watched else {
         return Ok(false);

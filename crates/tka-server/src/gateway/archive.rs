@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use tka_recording::{Content, Details, Form, Reader, RecordingName, SinkError};
+use tka_recording::{Content, Details, Encoding, Reader, RecordingName, SinkError};
 
 use super::recording::{RecordingsError, reader};
 use crate::config;
@@ -43,7 +43,7 @@ impl RecordingArchive {
         &self,
         name: &RecordingName,
         place: Option<ConnectionPermit>,
-    ) -> Result<Option<(Form, Content)>, SinkError> {
+    ) -> Result<Option<(Encoding, Content)>, SinkError> {
         let Some((form, content)) = self.reader.content(name).await? else {
             return Ok(None);
         };

@@ -33,7 +33,7 @@ struct LastElevation {
 
 impl Elevations {
     /// An elevation of the caller of that `key` acts at `now`. It is through `rule`, and lasts until `until` if nothing ends it before.
-    pub(super) fn acts(&self, key: &CallerKey, rule: &RuleKey, until: Timestamp, now: Timestamp) {
+    pub(super) fn record_active(&self, key: &CallerKey, rule: &RuleKey, until: Timestamp, now: Timestamp) {
         let mut all = self.all();
         let is_new = !all.contains_key(key);
         if is_new {
@@ -83,14 +83,14 @@ impl LastElevation {
 
 impl Elevation {
     /// What a request is told that is refused, or that no session is known for yet.
-    pub(super) fn is_over(&self) -> String {
+    pub(super) fn ended_notice(&self) -> String {
         let rule = self.0.name.as_ref().map(|name| format!(" (rule {name})"));
         format!("your elevation to {}{} is over", self.0.role, rule.unwrap_or_default())
     }
 
     /// What a request is told that acts with the role `ordinary` instead.
-    pub(super) fn is_over_and_acts(&self, ordinary: &RoleName) -> String {
-        format!("{}: this acts with the role {ordinary}", self.is_over())
+    pub(super) fn fallback_notice(&self, ordinary: &RoleName) -> String {
+        format!("{}: this acts with the role {ordinary}", self.ended_notice())
     }
 }
 
@@ -118,20 +118,20 @@ mod tests {
     }
 
     /// The device `device` acts elevated by `rule` at `now`.
-    fn acts(elevations: &Elevations, device: &str, rule: &str, until: i64, now: i64) {
-        elevations.acts(&caller(device).key(), &key(rule), at(until), at(now));
+    fn record_active(elevations: &Elevations, device: &str, rule: &str, until: i64, now: i64) {
+        elevations.record_active(&caller(device).key(), &key(rule), at(until), at(now));
     }
 
     fn said(elevations: &Elevations, device: &str, now: i64) -> Option<String> {
         let over = elevations.over(&caller(device).key(), at(now));
-        over.map(|over| over.is_over())
+        over.map(|over| over.ended_notice())
     }
 
     #[test]
     fn end_is_told_for_ten_minutes_to_its_device_alone() {
         let elevations = Elevations::default();
         assert_eq!(said(&elevations, "n1", 0), None, "none has acted");
-        acts(&elevations, "n1", ONCALL, 1800, 0);
+        record_active(&elevations, "n1", ONCALL, 1800, 0);
         let over = "your elevation to cluster-admin (rule oncall) is over";
         assert_eq!(said(&elevations, "n1", 1801).as_deref(), Some(over));
         assert_eq!(said(&elevations, "n2", 1801), None);
@@ -141,7 +141,7 @@ mod tests {
         let role = RoleName::try_from("view".to_owned()).unwrap();
         let elevation = Elevation(key(EDIT));
         assert_eq!(
-            elevation.is_over_and_acts(&role),
+            elevation.fallback_notice(&role),
             "your elevation to edit is over: this acts with the role view"
         );
     }
@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn one_that_ended_before_its_time_is_told_from_then_on() {
         let elevations = Elevations::default();
-        acts(&elevations, "n1", ONCALL, 3600, 0);
+        record_active(&elevations, "n1", ONCALL, 3600, 0);
         assert!(said(&elevations, "n1", 100).is_some());
         assert!(said(&elevations, "n1", 699).is_some());
         assert_eq!(said(&elevations, "n1", 700), None);
@@ -158,10 +158,10 @@ mod tests {
     #[test]
     fn another_elevation_takes_its_place() {
         let elevations = Elevations::default();
-        acts(&elevations, "n1", ONCALL, 100, 0);
+        record_active(&elevations, "n1", ONCALL, 100, 0);
         assert!(said(&elevations, "n1", 100).is_some());
-        acts(&elevations, "n1", EDIT, 5000, 200);
-        acts(&elevations, "n1", EDIT, 5000, 4000);
+        record_active(&elevations, "n1", EDIT, 5000, 200);
+        record_active(&elevations, "n1", EDIT, 5000, 4000);
         assert_eq!(
             said(&elevations, "n1", 5001).as_deref(),
             Some("your elevation to edit is over")
@@ -175,12 +175,12 @@ mod tests {
         let elevations = Elevations::default();
         for device in 0..MAX + 3 {
             let until = i64::try_from(device).unwrap();
-            acts(&elevations, &device.to_string(), EDIT, until, 0);
+            record_active(&elevations, &device.to_string(), EDIT, until, 0);
         }
         assert_eq!(elevations.all().len(), MAX);
         assert_eq!(said(&elevations, "0", 1), None, "the first that ends is forgotten");
         assert!(said(&elevations, &(MAX + 2).to_string(), 1).is_some());
-        acts(&elevations, "n1", EDIT, 100_000, 90_000);
+        record_active(&elevations, "n1", EDIT, 100_000, 90_000);
         assert_eq!(elevations.all().len(), 1);
     }
 }

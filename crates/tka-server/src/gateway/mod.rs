@@ -29,12 +29,12 @@ use tka_gateway::PREFIX;
 
 use crate::App;
 
-pub(crate) use self::access::is_known;
+pub(crate) use self::access::wait_until_known;
 pub use self::archive::RecordingArchive;
 pub use self::recording::RecordingsError;
-pub use self::retention::keep;
+pub use self::retention::run_retention;
 pub use self::shared::{Gateway, GatewayError};
-pub use self::streams::Streams;
+pub use self::streams::GatewaySessions;
 
 /// The paths of the gateway. What every answer carries is for the caller of this to add.
 pub(crate) fn routes(gateway: &Arc<Gateway>) -> Router<Arc<App>> {

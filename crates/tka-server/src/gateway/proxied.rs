@@ -15,7 +15,7 @@ use serde_json::Value;
 use tka_gateway::body::BoxBody;
 use tka_gateway::websocket::Channels;
 use tka_gateway::{
-    CutKind, Gate, LastUse, StopReason, Stream, Tap, guarded, headers, recordable, relay, with_stall_timeout,
+    CutKind, Gate, LastUse, StopReason, Stream, Tap, gated_body, headers, recordable, relay, with_stall_timeout,
 };
 use tokio::time::timeout;
 
@@ -57,14 +57,14 @@ impl<K: Send + 'static> ProxiedRequest<K> {
         if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
             self.unrecorded();
             if is_required {
-                let (answer, message) = self.gate.run(refusal(answer)).await.map_err(cut)?;
+                let (answer, message) = self.gate.run(refusal(answer)).await.map_err(stop_failure)?;
                 let mut answer = self.finish(answer);
                 answer.extensions_mut().insert(Refused(message));
                 return Ok(answer);
             }
             return Ok(self.finish(answer.map(|body| body.map_err(Into::into).boxed_unsync())));
         }
-        if !recordable::agrees(&answer) {
+        if !recordable::is_recordable_response(&answer) {
             if is_required {
                 // The command may run until the connection ends, and nothing of it is seen.
                 self.unanswered(&"the API server speaks what cannot be recorded");
@@ -87,7 +87,7 @@ impl<K: Send + 'static> ProxiedRequest<K> {
 
     /// It is not known what came of the request, and why not.
     pub(super) fn unanswered(&mut self, why: &dyn std::fmt::Display) {
-        self.record.because(why);
+        self.record.with_cause(why);
         if let Some(recording) = &self.recording {
             recording.unanswered(why);
         }
@@ -103,7 +103,7 @@ impl<K: Send + 'static> ProxiedRequest<K> {
         if http_body::Body::is_end_stream(&body) {
             return Response::from_parts(head, Body::empty());
         }
-        let body = guarded(body, self.gate, received, (self.record, self.kept));
+        let body = gated_body(body, self.gate, received, (self.record, self.kept));
         let body = match self.unread {
             Some(limit) => with_stall_timeout(body, limit),
             None => body,
@@ -133,7 +133,7 @@ impl<K: Send + 'static> ProxiedRequest<K> {
             let cut = relay(TokioIo::new(caller), TokioIo::new(upstream), stream).await;
             if let Some(recording) = recording {
                 if let Some(failure) = recording.failure() {
-                    record.because(&failure);
+                    record.with_cause(&failure);
                 }
                 recording.end(cut.as_ref());
             }
@@ -142,7 +142,7 @@ impl<K: Send + 'static> ProxiedRequest<K> {
                 if why.kind() == CutKind::Unrecorded {
                     metrics.gateway.cut(why.kind(), 1);
                 }
-                record.because(&why);
+                record.with_cause(&why);
             }
         });
         let (mut head, _) = answer.into_parts();
@@ -185,11 +185,11 @@ fn websocket(answer: &HttpResponse<Incoming>, is_exec: bool) -> Option<Channels>
 }
 
 /// What to answer where nothing may move any more.
-pub(super) fn cut(halt: StopReason) -> Failure {
+pub(super) fn stop_failure(halt: StopReason) -> Failure {
     let message = halt.to_string();
     match halt {
         StopReason::Cut(cut) if cut.kind() == CutKind::Ended => Failure::new(StatusCode::UNAUTHORIZED, message, &[]),
         StopReason::Cut(_) => Failure::new(StatusCode::SERVICE_UNAVAILABLE, message, &[]),
-        StopReason::Drained => Failure::passing(message, &["ask again: another replica answers"]),
+        StopReason::Drained => Failure::transient(message, &["ask again: another replica answers"]),
     }
 }

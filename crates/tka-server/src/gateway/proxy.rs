@@ -15,13 +15,13 @@ use http_body_util::{BodyExt, Empty, Limited, StreamBody};
 use hyper::upgrade::OnUpgrade;
 use tka_core::Recording;
 use tka_gateway::body::BoxBody;
-use tka_gateway::request_info::Interactive;
-use tka_gateway::{Identity, StopReason, Unrecordable, UpstreamError, guarded, headers};
+use tka_gateway::request_info::PodAccess;
+use tka_gateway::{Identity, StopReason, Unrecordable, UpstreamError, gated_body, headers};
 use tokio::time::{Instant, timeout};
 
 use super::access::{AuthorizedRequest, access};
 use super::metadata::metadata;
-use super::proxied::{ProxiedRequest, Refused, cut};
+use super::proxied::{ProxiedRequest, Refused, stop_failure};
 use super::record::RequestRecord;
 use super::recording::{NO_PLACE, NotRecorded, RecordingPlan};
 use super::shared::Gateway;
@@ -49,8 +49,8 @@ pub(super) async fn proxy(
     let key = must_be_recorded.then(|| reasons.key(&access.live.uid, &access.target.below("")));
     let plan = gateway.recordings.plan(access.recording, access.interactive, &head);
     let plan = plan.map_err(|why| {
-        let is_again = why == NotRecorded::Unrecordable(Unrecordable::Protocol);
-        let key = key.filter(|_| is_again);
+        let is_protocol_fallback = why == NotRecorded::Unrecordable(Unrecordable::Protocol);
+        let key = key.filter(|_| is_protocol_fallback);
         let last = key.and_then(|key| reasons.last(key, Instant::now()));
         last.map_or_else(|| why.into(), |reason| Failure::new(reason.status, reason.message, &[]))
     })?;
@@ -82,7 +82,7 @@ async fn forward(
         return Err(NotRecorded::Unrecordable(Unrecordable::Protocol).into());
     }
     let body = match headers::upgrade(&head.headers) {
-        Some(_) => without_data(body).await?,
+        Some(_) => require_empty_body(body).await?,
         None => body,
     };
     // The connection's place is kept too: an upgrade outlives what serves the connection.
@@ -98,12 +98,12 @@ async fn forward(
         gate = gate.of_watch();
     }
     // Before a token is asked for: while nothing may move, nothing is asked of the API server either.
-    gate.open().await.map_err(cut)?;
+    gate.open().await.map_err(stop_failure)?;
     let mut record = RequestRecord::new(app, gateway.level, context, &access, &head);
     if gateway.recordings.is_unrecorded(access.recording, access.interactive) {
-        record.because(&NO_PLACE);
+        record.with_cause(&NO_PLACE);
     }
-    let mut upstream_request = request_for(app, gateway, &access, &record, &head, body).await?;
+    let mut upstream_request = build_upstream_request(app, gateway, &access, &record, &head, body).await?;
     let recordings = &gateway.recordings;
     let headers = upstream_request.headers_mut();
     let recorded = || metadata(&access, &head.headers);
@@ -114,7 +114,7 @@ async fn forward(
         record.recorded(&recording.name);
     }
     record.before().await?;
-    record.leaves(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
+    record.mark_sent(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
     let mut proxied = ProxiedRequest {
         gate,
         record,
@@ -125,27 +125,27 @@ async fn forward(
         kept: place,
     };
     if let Some(recording) = &proxied.recording {
-        recording.leaves();
+        recording.mark_sent();
     }
     let method = head.method.clone();
     // An upgrade that goes on was put on again.
     let is_upgrade = upstream_request.headers().contains_key(UPGRADE);
     if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
-        let is_exec = access.interactive == Some(Interactive::Exec);
+        let is_exec = access.interactive == Some(PodAccess::Exec);
         let answer = proxied.gate.run(gateway.upstream.upgrade(upstream_request)).await;
-        let answer = answered(answer, &method, &mut proxied)?;
+        let answer = unwrap_or_record(answer, &method, &mut proxied)?;
         return proxied.upgraded(app, answer, caller, is_exec).await;
     }
     // What is carried for a session that another of its name replaces must end: this holds nothing that would keep it open.
     drop(access);
     let answer = proxied.gate.run(gateway.upstream.send(upstream_request)).await;
-    let answer = answered(answer, &method, &mut proxied)?;
+    let answer = unwrap_or_record(answer, &method, &mut proxied)?;
     Ok(proxied.finish(answer))
 }
 
 /// The body of a request to upgrade, which must be empty. Data in it would bypass what is recorded and counted. What takes the connection over at the
 /// API server reads it as what comes after the upgrade.
-async fn without_data(body: Body) -> Result<Body, Failure> {
+async fn require_empty_body(body: Body) -> Result<Body, Failure> {
     if http_body::Body::is_end_stream(&body) {
         return Ok(body);
     }
@@ -161,7 +161,7 @@ async fn without_data(body: Body) -> Result<Body, Failure> {
 }
 
 /// The answer, or what to say of a request of which nothing is known but that it was sent.
-fn answered<T, K: Send + 'static>(
+fn unwrap_or_record<T, K: Send + 'static>(
     answer: Result<Result<T, UpstreamError>, StopReason>,
     method: &Method,
     proxied: &mut ProxiedRequest<K>,
@@ -170,17 +170,17 @@ fn answered<T, K: Send + 'static>(
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
             proxied.unanswered(&error);
-            Err(unreachable(&error, method))
+            Err(upstream_failure(&error, method))
         }
         Err(halt) => {
             proxied.unanswered(&halt);
-            Err(cut(halt))
+            Err(stop_failure(halt))
         }
     }
 }
 
 /// The request as it goes on: with the session's token, and without what could say otherwise.
-async fn request_for(
+async fn build_upstream_request(
     app: &App,
     gateway: &Gateway,
     access: &AuthorizedRequest,
@@ -210,14 +210,14 @@ async fn request_for(
             .into_data_stream()
             .inspect_ok(move |_| last_use.used(Instant::now()));
         let data = StreamBody::new(data.map_ok(Frame::data));
-        guarded(data, access.entry.gate(), record.sent().clone(), ())
+        gated_body(data, access.entry.gate(), record.sent().clone(), ())
     };
     let uri = access.target.below(gateway.upstream.base());
     let mut upstream_request = axum::http::Request::builder()
         .method(head.method.clone())
         .uri(uri)
         .body(body)
-        .map_err(|error| unreachable(&error.into(), &head.method))?;
+        .map_err(|error| upstream_failure(&error.into(), &head.method))?;
     *upstream_request.headers_mut() = headers;
     // The trace that the server records, if it does: the caller's own word does not go on.
     inject_trace(&tracing::Span::current(), upstream_request.headers_mut());
@@ -225,7 +225,7 @@ async fn request_for(
 }
 
 /// Clients repeat a request that is answered with `Retry-After`. So that is said only where nothing was carried out, or nothing changes by it.
-fn unreachable(error: &UpstreamError, method: &Method) -> Failure {
+fn upstream_failure(error: &UpstreamError, method: &Method) -> Failure {
     let advice = &[
         "try again in a moment",
         "if it persists, ask an administrator to look at the API server",
@@ -233,9 +233,9 @@ fn unreachable(error: &UpstreamError, method: &Method) -> Failure {
     let message = "the API server did not answer";
     if !method.is_safe() && matches!(error, UpstreamError::Failed(_)) {
         let advice = &["look whether it was carried out before you try again"];
-        return Failure::new(StatusCode::BAD_GATEWAY, message, advice).because(error);
+        return Failure::new(StatusCode::BAD_GATEWAY, message, advice).with_cause(error);
     }
-    Failure::passing(message, advice).because(error)
+    Failure::transient(message, advice).with_cause(error)
 }
 
 fn too_many() -> Failure {

@@ -21,7 +21,7 @@ const CHARACTERS: usize = 2000;
 
 /// The last reasons, each by a session's request.
 #[derive(Debug, Default)]
-pub(super) struct Reasons {
+pub(super) struct SpdyFallbackReasons {
     /// So that no caller can make a request of another's digest.
     keys: RandomState,
     kept: Mutex<VecDeque<(RequestKey, Instant, Reason)>>,
@@ -38,9 +38,9 @@ pub(super) struct Reason {
     pub(super) message: String,
 }
 
-// === impl Reasons ===
+// === impl SpdyFallbackReasons ===
 
-impl Reasons {
+impl SpdyFallbackReasons {
     /// The key of a request for `path_and_query` of the session of that incarnation.
     pub(super) fn key(&self, uid: &str, path_and_query: &str) -> RequestKey {
         RequestKey(self.keys.hash_one((uid, path_and_query)))
@@ -72,7 +72,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn reason_is_repeated_for_a_moment_and_to_its_session_alone() {
-        let refusals = Reasons::default();
+        let refusals = SpdyFallbackReasons::default();
         let key = refusals.key("uid-1", "/api/v1/namespaces/a/pods/b/exec?command=sh");
         let now = Instant::now();
         refusals.keep(key, now, StatusCode::FORBIDDEN, "pods \"b\" is forbidden");
@@ -85,7 +85,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn reasons_do_not_pile_up() {
-        let refusals = Reasons::default();
+        let refusals = SpdyFallbackReasons::default();
         let now = Instant::now();
         for count in 0..2 * KEPT {
             let key = refusals.key("uid", &count.to_string());

@@ -7,7 +7,7 @@ use axum::http::header::USER_AGENT;
 use axum::http::request::Parts;
 use tka_api::audit;
 use tka_core::{Session, shorten};
-use tka_gateway::request_info::{Interactive, parameters};
+use tka_gateway::request_info::{PodAccess, parameters};
 use tka_gateway::{Counter, RequestInfo};
 use tka_recording::RecordingName;
 use tokio::time::Instant;
@@ -30,7 +30,7 @@ pub(super) struct RequestRecord {
     context: Arc<AuditContext>,
     session: Session,
     request: audit::ApiRequest,
-    interactive: Option<Interactive>,
+    interactive: Option<PodAccess>,
     /// Whether the level wants it.
     is_wanted: bool,
     began: Instant,
@@ -74,7 +74,7 @@ impl RequestRecord {
     /// What is recorded before the request is carried. Unless this returns well it must not be.
     pub(super) async fn before(&mut self) -> Result<(), Failure> {
         if self.is_wanted {
-            self.room = Some(self.audit.room().await?);
+            self.room = Some(self.audit.reserve_slot().await?);
         }
         if self.interactive.is_some() {
             let recorded = self.audit.stream_begins(&self.context, &self.session, &self.request);
@@ -106,12 +106,12 @@ impl RequestRecord {
     }
 
     /// It is sent from now on, so that it may be carried out whatever is heard of it.
-    pub(super) fn leaves(&mut self, under_way: InFlightRequest) {
+    pub(super) fn mark_sent(&mut self, under_way: InFlightRequest) {
         self.under_way = Some(under_way);
     }
 
     /// What went wrong: no answer came, the stream was cut, or its recording is not whole. The last word counts.
-    pub(super) fn because(&mut self, why: &dyn std::fmt::Display) {
+    pub(super) fn with_cause(&mut self, why: &dyn std::fmt::Display) {
         self.why = Some(why.to_string());
     }
 
@@ -151,7 +151,7 @@ fn is_wanted(level: GatewayAudit, info: &RequestInfo) -> bool {
 
 fn described(
     info: RequestInfo,
-    interactive: Option<Interactive>,
+    interactive: Option<PodAccess>,
     access: &AuthorizedRequest,
     head: &Parts,
 ) -> audit::ApiRequest {
@@ -160,7 +160,7 @@ fn described(
         let values = parameters(query, name).take(ITEMS);
         values.map(|value| shorten(&value)).collect()
     };
-    let is_exec = interactive == Some(Interactive::Exec);
+    let is_exec = interactive == Some(PodAccess::Exec);
     let agent = head.headers.get(USER_AGENT);
     audit::ApiRequest {
         audit_id: audit_id(),
@@ -174,7 +174,7 @@ fn described(
         name: shorten(&info.name),
         container: is_exec.then(|| listed("container").into_iter().next()).flatten(),
         command: if is_exec { listed("command") } else { Vec::new() },
-        ports: if interactive == Some(Interactive::PortForward) {
+        ports: if interactive == Some(PodAccess::PortForward) {
             listed("ports")
         } else {
             Vec::new()

@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use thiserror::Error;
 use tka_api::http::GATEWAY_MESSAGE;
-use tka_gateway::request_info::Interactive;
+use tka_gateway::request_info::PodAccess;
 use tka_gateway::tap::{Origin, Tap};
 use tka_gateway::{Cut, CutKind, Unrecordable, recordable};
 use tka_recording::frames::Side;
@@ -19,7 +19,7 @@ use tka_recording::sink::objects::Objects;
 use tka_recording::sink::s3::{Bucket, StoreError};
 use tka_recording::{Backlog, Limits, Outcome, Reader, RecordError, Recorder, RecordingMetadata, RecordingName, Sink};
 
-use super::reasons::Reasons;
+use super::reasons::SpdyFallbackReasons;
 use crate::App;
 use crate::answer::Failure;
 use crate::config::{GatewayRecording, S3};
@@ -37,7 +37,7 @@ pub(super) struct Recordings {
     limits: Limits,
     keeps_stdin: bool,
     backlog: Arc<Backlog>,
-    pub(super) reasons: Reasons,
+    pub(super) reasons: SpdyFallbackReasons,
     /// Whether it was told that there is no place for what a rule wants recorded.
     has_told: AtomicBool,
 }
@@ -108,7 +108,7 @@ impl Recordings {
             },
             keeps_stdin: settings.stdin,
             backlog: Backlog::new(BACKLOG),
-            reasons: Reasons::default(),
+            reasons: SpdyFallbackReasons::default(),
             has_told: AtomicBool::new(false),
         })
     }
@@ -117,7 +117,7 @@ impl Recordings {
     pub(super) fn plan(
         &self,
         recording: tka_core::Recording,
-        interactive: Option<Interactive>,
+        interactive: Option<PodAccess>,
         head: &Parts,
     ) -> Result<RecordingPlan, NotRecorded> {
         let check = recordable::check(&head.method, &head.headers, interactive);
@@ -125,7 +125,7 @@ impl Recordings {
     }
 
     /// Whether a rule wants a stream recorded for which there is no place. The log tells of the first.
-    pub(super) fn is_unrecorded(&self, recording: tka_core::Recording, interactive: Option<Interactive>) -> bool {
+    pub(super) fn is_unrecorded(&self, recording: tka_core::Recording, interactive: Option<PodAccess>) -> bool {
         let lacks = self.sink.is_none() && recording != tka_core::Recording::Off && interactive.is_some();
         if lacks && !self.has_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
@@ -148,7 +148,7 @@ impl Recordings {
         let (Some(sink), RecordingPlan::BestEffort | RecordingPlan::Required) = (&self.sink, plan) else {
             return Ok(None);
         };
-        recordable::narrow(headers);
+        recordable::restrict_subprotocols(headers);
         let is_required = plan == RecordingPlan::Required;
         let began = (app.clock)();
         let name = RecordingName::new(began, audit_id).ok_or_else(|| unwritable("it cannot be named"))?;
@@ -202,7 +202,7 @@ impl Recording {
     }
 
     /// The request goes on to the API server: whatever is heard of it, what is recorded is kept.
-    pub(super) fn leaves(&self) {
+    pub(super) fn mark_sent(&self) {
         self.is_sent.store(true, Ordering::Relaxed);
     }
 
@@ -371,9 +371,9 @@ mod tests {
             Recordings::new(&settings).unwrap()
         };
         let nowhere = recordings("");
-        assert!(nowhere.is_unrecorded(BestEffort, Some(Interactive::Exec)));
-        assert!(!nowhere.is_unrecorded(Off, Some(Interactive::Exec)) && !nowhere.is_unrecorded(BestEffort, None));
-        assert!(!recordings("/r").is_unrecorded(BestEffort, Some(Interactive::Exec)));
+        assert!(nowhere.is_unrecorded(BestEffort, Some(PodAccess::Exec)));
+        assert!(!nowhere.is_unrecorded(Off, Some(PodAccess::Exec)) && !nowhere.is_unrecorded(BestEffort, None));
+        assert!(!recordings("/r").is_unrecorded(BestEffort, Some(PodAccess::Exec)));
     }
 
     #[test]

@@ -14,7 +14,7 @@ const KEPT: Duration = Duration::from_secs(2);
 
 /// Why use did not begin sessions, by name.
 #[derive(Debug, Default)]
-pub(super) struct Refusals(Mutex<HashMap<SessionName, Refused>>);
+pub(super) struct OnUseRefusals(Mutex<HashMap<SessionName, Refused>>);
 
 #[derive(Debug)]
 struct Refused {
@@ -22,9 +22,9 @@ struct Refused {
     failure: Failure,
 }
 
-// === impl Refusals ===
+// === impl OnUseRefusals ===
 
-impl Refusals {
+impl OnUseRefusals {
     /// Why the session of that name was refused a moment before `now`.
     pub(super) fn get(&self, name: &SessionName, now: Instant) -> Option<Failure> {
         let all = self.all();
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn refusal_is_repeated_for_a_moment_and_forgotten() {
-        let (refusals, now) = (Refusals::default(), Instant::now());
+        let (refusals, now) = (OnUseRefusals::default(), Instant::now());
         let refused = Failure::new(StatusCode::FORBIDDEN, "too many", &[]);
         refusals.remember(&name("n1"), &refused, now);
         let again = refusals.get(&name("n1"), now).unwrap();
@@ -81,7 +81,7 @@ mod tests {
         );
         assert!(refusals.get(&name("n2"), now).is_none());
         assert!(refusals.get(&name("n1"), now + KEPT).is_none());
-        refusals.remember(&name("n2"), &Failure::passing("away", &[]), now);
+        refusals.remember(&name("n2"), &Failure::transient("away", &[]), now);
         assert!(refusals.get(&name("n2"), now).is_none(), "what may pass is tried again");
         refusals.remember(&name("n3"), &refused, now + KEPT);
         assert_eq!(refusals.all().len(), 1);

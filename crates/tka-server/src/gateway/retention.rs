@@ -20,7 +20,7 @@ const KEEPING: Duration = Duration::from_mins(1);
 const DAY: i64 = 24;
 
 /// Makes whole files of what killed servers left, and removes what is older than the settings keep it, until `stop`.
-pub async fn keep(settings: GatewayRecording, stop: CancellationToken) {
+pub async fn run_retention(settings: GatewayRecording, stop: CancellationToken) {
     // Also while the folder does not answer.
     stop.run_until_cancelled(keep_on(settings)).await;
 }

@@ -9,8 +9,8 @@ use tka_gateway::{Upstream, UpstreamError};
 
 use super::elevations::Elevations;
 use super::recording::{Recordings, RecordingsError};
-use super::refusals::Refusals;
-use super::streams::Streams;
+use super::refusals::OnUseRefusals;
+use super::streams::GatewaySessions;
 use crate::config;
 use crate::rates::Rates;
 
@@ -18,10 +18,10 @@ use crate::rates::Rates;
 #[derive(Debug)]
 pub struct Gateway {
     pub(super) upstream: Upstream,
-    pub(super) streams: Streams,
+    pub(super) streams: GatewaySessions,
     pub(super) rates: Rates,
     /// What use did not begin.
-    pub(super) refusals: Refusals,
+    pub(super) refusals: OnUseRefusals,
     /// Elevations that acted.
     pub(super) elevations: Elevations,
     /// Which requests leave a record.
@@ -49,7 +49,11 @@ pub enum GatewayError {
 
 impl Gateway {
     /// A gateway to the API server that `cluster` leads to, without any of the credentials in it.
-    pub fn new(cluster: &kube::Config, settings: &config::Gateway, streams: Streams) -> Result<Self, GatewayError> {
+    pub fn new(
+        cluster: &kube::Config,
+        settings: &config::Gateway,
+        streams: GatewaySessions,
+    ) -> Result<Self, GatewayError> {
         let mut bare = cluster.clone();
         // The API server asks for a client certificate before it reads a token: under one of the server's, every caller would be the server.
         bare.auth_info = AuthInfo::default();
@@ -58,7 +62,7 @@ impl Gateway {
             upstream: Upstream::new(&bare.cluster_url, &tls, bare.tls_server_name.as_deref())?,
             streams,
             rates: Rates::new(settings.rate_limit.into()),
-            refusals: Refusals::default(),
+            refusals: OnUseRefusals::default(),
             elevations: Elevations::default(),
             level: settings.audit,
             unread: settings.unread_timeout.duration(),
@@ -68,7 +72,7 @@ impl Gateway {
 
     /// The sessions whose requests are carried.
     #[must_use]
-    pub fn streams(&self) -> &Streams {
+    pub fn streams(&self) -> &GatewaySessions {
         &self.streams
     }
 }

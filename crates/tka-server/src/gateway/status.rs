@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn what_passes_says_when_to_ask_again() {
-        let response = status(&Failure::passing("not \"now\"\r\n", &[]));
+        let response = status(&Failure::transient("not \"now\"\r\n", &[]));
         assert_eq!(response.headers()["retry-after"], "1");
         assert_eq!(response.headers()["warning"], "299 - \"TKA: not \\\"now\\\"??\"");
     }

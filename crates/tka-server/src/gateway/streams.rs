@@ -1,7 +1,7 @@
 //! The sessions whose requests are carried: their tokens, and whether their bytes may move.
 //!
-//! A session's bytes move while it stands and the watch of sessions is heard. A watch that is silent for [`HELD`] may have missed an end, so everything
-//! waits. After [`CUT`] everything is cut. Both are decided by [`flow`], by value.
+//! A session's bytes move while it stands and the watch of sessions is heard. A watch that is silent for [`HOLD_AFTER`] may have missed an end, so everything
+//! waits. After [`CUT_AFTER`] everything is cut. Both are decided by [`flow`], by value.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,13 +19,13 @@ use crate::metrics::GatewayMetrics;
 use crate::timer::at;
 
 /// For how long the watch of sessions may be silent before bytes wait.
-const HELD: Duration = Duration::from_secs(2);
+const HOLD_AFTER: Duration = Duration::from_secs(2);
 /// For how long before streams are cut.
-const CUT: Duration = Duration::from_secs(6);
+const CUT_AFTER: Duration = Duration::from_secs(6);
 /// How long streams that are no watches may go on at a server that stops.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long before its end a token is renewed.
-const RENEWED: Duration = Duration::from_mins(2);
+const RENEW_BEFORE: Duration = Duration::from_mins(2);
 
 /// Told to the client when its session ended.
 const ENDED: &str = "your TKA session ended; sign in again with `tka login`";
@@ -39,7 +39,7 @@ const STOPPED: &str = "this replica of TKA stops; connect again";
 
 /// All sessions whose requests are carried. Clones are the same.
 #[derive(Clone)]
-pub struct Streams {
+pub struct GatewaySessions {
     entries: Arc<Mutex<PerSession<String, Arc<GatewaySession>>>>,
     /// Notified when there is another entry.
     more: Arc<Notify>,
@@ -75,15 +75,15 @@ struct KnownSession {
     deadline: Instant,
 }
 
-// === impl Streams ===
+// === impl GatewaySessions ===
 
-impl std::fmt::Debug for Streams {
+impl std::fmt::Debug for GatewaySessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Streams").finish_non_exhaustive()
     }
 }
 
-impl Streams {
+impl GatewaySessions {
     /// The sessions that `watched` tells of, while it is `watch_activity`. At most `limit` requests of each are carried at a time, and `all` in all, until `stop`.
     #[must_use]
     pub fn new(
@@ -119,13 +119,13 @@ impl Streams {
             entries.retain(|other, _, entry| {
                 let is_replaced = other == name.as_str();
                 if is_replaced {
-                    self.cut(entry, &Cut::new(CutKind::Ended, ENDED));
+                    self.stop_failure(entry, &Cut::new(CutKind::Ended, ENDED));
                 }
                 !is_replaced
             });
         }
         let entry = entries.get_or_insert_with(name.as_str(), live.uid.clone(), || {
-            let (now, flow) = (Instant::now(), self.flow_now());
+            let (now, flow) = (Instant::now(), self.current_flow());
             self.more.notify_one();
             Arc::new(GatewaySession::new(live.clone(), flow, self.limit, now, (self.clock)()))
         });
@@ -145,7 +145,7 @@ impl Streams {
     }
 
     /// Cuts all that is carried for `entry`.
-    fn cut(&self, entry: &GatewaySession, cut: &Cut) {
+    fn stop_failure(&self, entry: &GatewaySession, cut: &Cut) {
         let under_way = self.limit.saturating_sub(entry.places.available_permits());
         self.metrics.cut(cut.kind(), under_way);
         let is_elevation_over = cut.kind() == CutKind::Ended && entry.known().live.session.is_elevation();
@@ -157,7 +157,7 @@ impl Streams {
         entry.flow.send_replace(Flow::Cut(cut));
     }
 
-    fn flow_now(&self) -> Flow {
+    fn current_flow(&self) -> Flow {
         if self.stopped.is_cancelled() {
             return Flow::Cut(Cut::new(CutKind::Stop, STOPPED));
         }
@@ -176,8 +176,8 @@ impl Streams {
         loop {
             let now = Instant::now();
             // Before a session is cut and forgotten that was used a moment ago.
-            self.write_uses(&sessions, now);
-            let next = self.look(now);
+            self.persist_last_uses(&sessions, now);
+            let next = self.refresh_flows(now);
             if end.is_some() && self.is_idle() {
                 break;
             }
@@ -194,16 +194,16 @@ impl Streams {
         let mut entries = self.entries();
         self.stopped.cancel();
         for entry in entries.values() {
-            self.cut(entry, &cut);
+            self.stop_failure(entry, &cut);
         }
         entries.retain(|_, _, _| false);
     }
 
     /// Writes down the last use of each session of which that is due. The watch of sessions is heard once a second, and so is this called as often.
-    fn write_uses(&self, sessions: &Arc<Sessions>, now: Instant) {
+    fn persist_last_uses(&self, sessions: &Arc<Sessions>, now: Instant) {
         let time = (self.clock)();
         for entry in self.entries().values() {
-            let Some(place) = entry.use_to_write(now, time) else {
+            let Some(place) = entry.last_use_due(now, time) else {
                 continue;
             };
             let Ok(writing) = Arc::clone(&entry.writing).try_acquire_owned() else {
@@ -227,7 +227,7 @@ impl Streams {
 
     /// Decides anew for every session, and says when to do so again if nothing is heard until then. What was cut is forgotten: a request that
     /// comes later begins with what is known then.
-    fn look(&self, now: Instant) -> Option<Instant> {
+    fn refresh_flows(&self, now: Instant) -> Option<Instant> {
         let watch_activity = *self.watch_activity.borrow();
         let silence = now.saturating_duration_since(watch_activity);
         let time = (self.clock)();
@@ -236,7 +236,7 @@ impl Streams {
             let deadline = entry.deadline(&self.watched, now, time);
             let flow = flow(silence, deadline.is_some(), self.stop.is_cancelled());
             if let Flow::Cut(cut) = &flow {
-                self.cut(entry, cut);
+                self.stop_failure(entry, cut);
                 return false;
             }
             entry.flow.send_if_modified(|there| {
@@ -244,7 +244,7 @@ impl Streams {
                 *there = flow;
                 is_new
             });
-            let due = [watch_activity + HELD, watch_activity + CUT]
+            let due = [watch_activity + HOLD_AFTER, watch_activity + CUT_AFTER]
                 .into_iter()
                 .chain(deadline)
                 .filter(|due| *due > now);
@@ -260,10 +260,10 @@ fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
     if !stands {
         return Flow::Cut(Cut::new(CutKind::Ended, ENDED));
     }
-    if silence >= CUT {
+    if silence >= CUT_AFTER {
         return Flow::Cut(Cut::new(CutKind::Unknown, SILENT));
     }
-    if silence >= HELD {
+    if silence >= HOLD_AFTER {
         return Flow::Held;
     }
     if stops {
@@ -306,11 +306,11 @@ impl GatewaySession {
     }
 
     /// The session and its last use, if that is to be written down.
-    fn use_to_write(&self, now: Instant, time: Timestamp) -> Option<(LiveSession, Timestamp)> {
+    fn last_use_due(&self, now: Instant, time: Timestamp) -> Option<(LiveSession, Timestamp)> {
         let known = self.known();
         let idle = known.live.session.idle?;
         let used = time - SignedDuration::try_from(self.last_use.unused_for(now)).ok()?;
-        is_use_due(known.live.last_use, used, time, idle.duration()).then(|| (known.live.clone(), used))
+        is_last_use_write_due(known.live.last_use, used, time, idle.duration()).then(|| (known.live.clone(), used))
     }
 
     /// A place among the requests of its own.
@@ -322,7 +322,10 @@ impl GatewaySession {
     pub async fn token(&self, sessions: &Sessions, now: Timestamp) -> Result<Token, Error> {
         let mut kept = self.token.lock().await;
         let live = self.known().live.clone();
-        if let Some(credential) = kept.as_ref().filter(|credential| !is_due(credential, &live, now)) {
+        if let Some(credential) = kept
+            .as_ref()
+            .filter(|credential| !needs_renewal(credential, &live, now))
+        {
             return Ok(credential.token.clone());
         }
         match sessions.credential_of(&live).await {
@@ -360,7 +363,7 @@ impl GatewaySession {
 
 /// Whether the last use of a session, at `used`, is to be written down at `now`. Its use at `written` is there already, and the session ends after
 /// `idle` without use. That is done four times in `idle`. So none which is used ends, and none of these writes has to be repeated in haste.
-fn is_use_due(written: Timestamp, used: Timestamp, now: Timestamp, idle: Duration) -> bool {
+fn is_last_use_write_due(written: Timestamp, used: Timestamp, now: Timestamp, idle: Duration) -> bool {
     let age = Duration::try_from(now.duration_since(written)).unwrap_or_default();
     // Annotations are in whole seconds.
     let is_later = used.as_second() > written.as_second();
@@ -372,9 +375,9 @@ fn deadline(live: &LiveSession, now: Instant, time: Timestamp) -> Instant {
 }
 
 /// Whether a token is to be renewed at `now`. Not if it lasts as long as its session.
-fn is_due(credential: &Credential, live: &LiveSession, now: Timestamp) -> bool {
+fn needs_renewal(credential: &Credential, live: &LiveSession, now: Timestamp) -> bool {
     let left = Duration::try_from(credential.expires.duration_since(now)).unwrap_or_default();
-    left < RENEWED && (left.is_zero() || credential.expires < live.until)
+    left < RENEW_BEFORE && (left.is_zero() || credential.expires < live.until)
 }
 
 #[cfg(test)]
@@ -384,7 +387,7 @@ mod tests {
     #[test]
     fn use_is_written_down_four_times_in_what_may_pass_without() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let due = |written, used, now| is_use_due(at(written), at(used), at(now), Duration::from_secs(40));
+        let due = |written, used, now| is_last_use_write_due(at(written), at(used), at(now), Duration::from_secs(40));
         assert!(!due(100, 105, 105), "a moment ago");
         assert!(due(100, 105, 110));
         assert!(due(100, 139, 139));

@@ -17,7 +17,7 @@ use super::body::Body;
 use super::view;
 use crate::App;
 use crate::answer::Failure;
-use crate::approvals::emergency::Seen;
+use crate::approvals::emergency::Acknowledgement;
 use crate::approvals::{self, Approver, Decision};
 use crate::audit_context::AuditContext;
 use crate::identified::Identified;
@@ -58,12 +58,14 @@ pub(super) async fn list(
             name: None,
             query: None,
         };
-        app.audit.looked(&context, look).await?;
+        app.audit.record_view(&context, look).await?;
     }
     all.sort_by_key(|waiting| waiting.request.requested);
     let waiting = all.iter().map(|waiting| view::approval(&app, waiting, &approver));
-    broken.sort_by_key(|glass| glass.last().map(|last| last.at));
-    let broken = broken.iter().map(|glass| view::glass(glass, &approver, false));
+    broken.sort_by_key(|emergency| emergency.last().map(|last| last.at));
+    let broken = broken
+        .iter()
+        .map(|emergency| view::emergency(emergency, &approver, false));
     let items = waiting.chain(broken).collect();
     Ok(([(CACHE_CONTROL, "no-store")], Json(ApprovalList { items })).into_response())
 }
@@ -110,8 +112,8 @@ pub(super) async fn decide(
                 Ok(Json(view::approval(&app, &waiting, &approver)))
             }
             DecisionKind::Acknowledges(seen) => {
-                let glass = approver.acknowledge(&app, &context, &name, &seen).await?;
-                Ok(Json(view::glass(&glass, &approver, true)))
+                let emergency = approver.acknowledge(&app, &context, &name, &seen).await?;
+                Ok(Json(view::emergency(&emergency, &approver, true)))
             }
         }
     })
@@ -153,7 +155,7 @@ pub(super) async fn withdraw(
 /// What a caller says about a sign-in of another.
 enum DecisionKind {
     Decides(Decision),
-    Acknowledges(Seen),
+    Acknowledges(Acknowledgement),
 }
 
 fn read(body: Option<DecisionRequest>) -> Result<DecisionKind, Failure> {
@@ -166,7 +168,9 @@ fn read(body: Option<DecisionRequest>) -> Result<DecisionKind, Failure> {
     let decision = match body.decision {
         tka_api::http::Decision::Approve => ApprovalDecision::Approve,
         tka_api::http::Decision::Deny => ApprovalDecision::Deny,
-        tka_api::http::Decision::Acknowledge => return Ok(DecisionKind::Acknowledges(Seen { comment, request })),
+        tka_api::http::Decision::Acknowledge => {
+            return Ok(DecisionKind::Acknowledges(Acknowledgement { comment, request }));
+        }
     };
     Ok(DecisionKind::Decides(Decision {
         decision,

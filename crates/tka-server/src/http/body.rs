@@ -53,9 +53,9 @@ fn parse<T: DeserializeOwned>(media_type: &str, bytes: &Bytes) -> Result<T, Fail
         let what = "the request's body is not what this path takes";
         Failure::new(StatusCode::BAD_REQUEST, what, advice)
     };
-    let text = std::str::from_utf8(bytes).map_err(|error| refuse().because(&error))?;
+    let text = std::str::from_utf8(bytes).map_err(|error| refuse().with_cause(&error))?;
     // A `rule` or `session` that is null was meant to choose one: to take another for it might give more than was meant.
-    fields::read(text).map_err(|error| refuse().because(&error))
+    fields::read(text).map_err(|error| refuse().with_cause(&error))
 }
 
 #[cfg(test)]

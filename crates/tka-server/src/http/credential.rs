@@ -73,10 +73,10 @@ pub(super) async fn issued(
     let credential = if let Some(credential) = on_the_way {
         credential
     } else {
-        authorization.still(app, context.peer(), session).await?;
+        authorization.recheck(app, context.peer(), session).await?;
         app.sessions.credential(session).await?
     };
-    authorization.still(app, context.peer(), session).await?;
+    authorization.recheck(app, context.peer(), session).await?;
     authorization.may_have_token(session)?;
     app.audit.credential_issued(context, session, &credential).await?;
     Ok(credential)

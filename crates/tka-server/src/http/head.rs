@@ -16,7 +16,7 @@ const HEAD: usize = 32 * 1024;
 const HEAD_OF_GATEWAY: usize = 64 * 1024;
 
 /// Refuses a head that is too large.
-pub(super) async fn in_bounds(request: Request, next: Next) -> Response {
+pub(super) async fn limit_head_size(request: Request, next: Next) -> Response {
     let is_carried = request.uri().path().starts_with(PREFIX);
     let limit = if is_carried { HEAD_OF_GATEWAY } else { HEAD };
     if size(&request) <= limit {
@@ -45,7 +45,7 @@ mod tests {
     use tower::ServiceExt;
 
     async fn status(path: &str, header: usize) -> u16 {
-        let router = Router::new().fallback(|| async {}).layer(from_fn(in_bounds));
+        let router = Router::new().fallback(|| async {}).layer(from_fn(limit_head_size));
         let request = Request::get(path)
             .header("x", "a".repeat(header))
             .body(Body::empty())

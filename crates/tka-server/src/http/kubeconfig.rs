@@ -77,7 +77,7 @@ pub(super) async fn kubeconfig(
 ) -> Result<Response, Failure> {
     let Query(kind) = kind.map_err(|error| {
         let advice = &["ask for `credential=token`, `credential=exec` or `credential=gateway`, and for `via=direct`, `via=gateway` or `via=default`"];
-        Failure::new(StatusCode::BAD_REQUEST, "there is no such kind of kubeconfig", advice).because(&error)
+        Failure::new(StatusCode::BAD_REQUEST, "there is no such kind of kubeconfig", advice).with_cause(&error)
     })?;
     if matches!(kind.credential, Form::Token) {
         // Before anything is read, and for HEAD too.
@@ -116,7 +116,7 @@ fn rendered(kubeconfig: KeyedKubeconfig, yaml: Option<&'static str>) -> Result<R
     };
     let file = serde_saphyr::to_string(&KubeconfigFile::from(kubeconfig)).map_err(|error| {
         let message = "the kubeconfig does not serialize";
-        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message, &[]).because(&error)
+        Failure::new(StatusCode::INTERNAL_SERVER_ERROR, message, &[]).with_cause(&error)
     })?;
     Ok((no_store, [(CONTENT_TYPE, media_type)], file).into_response())
 }

@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use tka_api::exec::ExecCredential;
 use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, RequestedAccess, SignInResponse};
-use tka_core::{Choice, Request, Session, SessionLabel};
+use tka_core::{Request, RuleSelector, Session, SessionLabel};
 use tka_operator::{Credential, RequestOutcome, SessionFilter, SignedIn, StoredSession, WaitingSignIn};
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
@@ -84,7 +84,7 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     body: Result<Body<LoginRequest>, Failure>,
 ) -> Result<Response, Failure> {
-    context.begins();
+    context.mark_begun();
     let wait = prefer_wait(&headers);
     let way = way.map(|Query(way)| way).map_err(|error| no_such_way(&error));
     let via = way.as_ref().ok().and_then(|way| way.via);
@@ -176,12 +176,12 @@ async fn granted(
     match approvals::decided(app, *waiting, wait).await? {
         WaitOutcome::Not(waiting) => Ok(Err(waiting)),
         WaitOutcome::Denied(denied) => {
-            app.sessions.told(&session.name(), &id).await?;
+            app.sessions.mark_notified(&session.name(), &id).await?;
             Err(approvals::denied(&denied))
         }
         WaitOutcome::Over => Err(approvals::unanswered()),
         WaitOutcome::Granted => {
-            app.sessions.told(&session.name(), &id).await?;
+            app.sessions.mark_notified(&session.name(), &id).await?;
             let stored = app.sessions.find([session.name()], SessionFilter::Live).await?;
             let stored = stored.into_iter().next();
             Ok(Ok(stored.ok_or_else(changed_meanwhile)?))
@@ -211,14 +211,14 @@ fn read(body: LoginRequest) -> Result<Request, Failure> {
         (false, label) => label,
     };
     Ok(Request {
-        choice: Choice {
+        choice: RuleSelector {
             name: typed(body.rule)?,
             role: typed(body.role)?,
         },
         period: typed(body.period)?,
         reason: typed(body.reason)?,
         label,
-        by_use: false,
+        on_use: false,
     })
 }
 
@@ -245,7 +245,7 @@ fn elevation_is_not_direct() -> Failure {
 
 fn no_such_way(error: &QueryRejection) -> Failure {
     let advice = &["ask for `via=direct`, `via=gateway` or `via=default`"];
-    Failure::new(StatusCode::BAD_REQUEST, "there is no such way to the cluster", advice).because(error)
+    Failure::new(StatusCode::BAD_REQUEST, "there is no such way to the cluster", advice).with_cause(error)
 }
 
 fn accepted(session: &Session) -> Response {
@@ -265,14 +265,19 @@ async fn usable(
     let until = Instant::now() + wait;
     if !stored.provisioned {
         // The reconcile loop is on it.
-        let waited = timeout_at(until, app.sessions.provisioned(&session.name())).await;
+        let waited = timeout_at(until, app.sessions.wait_until_provisioned(&session.name())).await;
         if waited.is_err() {
             return Ok(accepted(session));
         }
         stored.provisioned = true;
     }
     // The caller's next request is to be elevated.
-    if session.is_elevation() && !matches!(timeout_at(until, gateway::is_known(app, session)).await, Ok(Ok(true))) {
+    if session.is_elevation()
+        && !matches!(
+            timeout_at(until, gateway::wait_until_known(app, session)).await,
+            Ok(Ok(true))
+        )
+    {
         return Ok(accepted(session));
     }
     let via = if session.is_elevation() {

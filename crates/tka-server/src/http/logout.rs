@@ -19,7 +19,7 @@ use super::view;
 use crate::App;
 use crate::answer::{Failure, pending};
 use crate::approvals::{self, Approver};
-use crate::audit::ByRequest;
+use crate::audit::RequestAudit;
 use crate::audit_context::AuditContext;
 use crate::authorize::{applicable_rules, names};
 use crate::identified::Identified;
@@ -68,7 +68,7 @@ pub(super) async fn sign_out(
 ) -> Result<Response, Failure> {
     let Query(which) = which.map_err(|error| {
         let advice = &["correct the request"];
-        Failure::new(StatusCode::BAD_REQUEST, "`all` is true or false", advice).because(&error)
+        Failure::new(StatusCode::BAD_REQUEST, "`all` is true or false", advice).with_cause(&error)
     })?;
     let began = Instant::now();
     // Before the sessions are looked for: none of them may begin behind that. What fails of it keeps none of them.
@@ -85,7 +85,7 @@ pub(super) async fn sign_out(
 /// A caller that the policy gives nothing any more may still sign out. Only one without a session hears why not.
 fn not_signed_in(app: &App, identified: &Identified) -> Failure {
     let chosen =
-        applicable_rules(app, identified).and_then(|rules| rules.choose(&tka_core::Choice::default()).map(drop));
+        applicable_rules(app, identified).and_then(|rules| rules.choose(&tka_core::RuleSelector::default()).map(drop));
     match chosen {
         Err(refusal) => refusal.into(),
         Ok(()) => Failure::not_signed_in(StatusCode::NOT_FOUND),
@@ -99,7 +99,7 @@ async fn end_of_user(
     identified: &Identified,
     began: Instant,
 ) -> Result<Response, Failure> {
-    let all = app.sessions.sign_out_of_all(&identified.caller).await?;
+    let all = app.sessions.list_for_sign_out(&identified.caller).await?;
     let last = all.last().ok_or_else(|| not_signed_in(app, identified))?;
     end_all(app, context, all, &last, began).await
 }
@@ -114,7 +114,7 @@ async fn end_of_device(
     let by_rule = rules.map_or_else(|_| Vec::new(), |rules| names(&identified.caller, &rules).collect());
     let (on, context, caller) = (Arc::clone(app), Arc::clone(context), identified.caller.clone());
     let ended = app.work.run_to_completion(async move {
-        let records = ByRequest::new(&on.audit, &context);
+        let records = RequestAudit::new(&on.audit, &context);
         on.sessions.sign_out(&caller, by_rule, &records).await
     });
     let last = ended.await?.ok_or_else(|| not_signed_in(app, identified))?;
@@ -135,14 +135,14 @@ async fn end_all(
     let (on, context) = (Arc::clone(app), Arc::clone(context));
     let withdrawn = app.work.run_to_completion(async move {
         let mut all = all;
-        let (withdrawals, withdrawn) = on.sessions.withdraw_all(&mut all, late).await;
+        let (withdrawals, withdrawn) = on.sessions.remove_access_of_all(&mut all, late).await;
         on.work.clone().spawn(async move {
-            let records = ByRequest::new(&on.audit, &context);
-            on.sessions.let_go_all(withdrawals, &records).await;
+            let records = RequestAudit::new(&on.audit, &context);
+            on.sessions.release_all(withdrawals, &records).await;
             drop(finish);
             // The caller heard that it failed, or that it goes on.
             if !all.is_done() {
-                on.sessions.go_on(all, began + GOES_ON, &records).await;
+                on.sessions.resume_sign_out(all, began + GOES_ON, &records).await;
             }
         });
         withdrawn
@@ -160,7 +160,7 @@ async fn end_all(
 pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Session) -> Result<(), Failure> {
     let (work, app, context) = (app.work.clone(), Arc::clone(app), Arc::clone(context));
     work.run_to_completion(async move {
-        let records = ByRequest::new(&app.audit, &context);
+        let records = RequestAudit::new(&app.audit, &context);
         Ok(app.sessions.end(&session.name(), &records).await?)
     })
     .await
@@ -220,7 +220,7 @@ async fn withdraw_elevation(
                 return Ok(());
             }
             let advice = &["sign out again in a moment"];
-            Err(Failure::passing("your elevation begins at this moment", advice))
+            Err(Failure::transient("your elevation begins at this moment", advice))
         }
         Err(failure) => Err(failure),
     }

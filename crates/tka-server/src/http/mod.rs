@@ -104,7 +104,7 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
     let proxied = proxied
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.metrics.clone(), traced))
-        .layer(from_fn(head::in_bounds))
+        .layer(from_fn(head::limit_head_size))
         .layer(from_fn(secured));
     api.route("/openapi.json", axum::routing::get(serve_document.clone()))
         .route(&format!("{PREFIX}/openapi.json"), axum::routing::get(serve_document))
@@ -117,7 +117,7 @@ pub fn router(app: &Arc<App>, limit: Duration, gateway: Option<&Arc<Gateway>>) -
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(Arc::clone(app), audited))
         .layer(from_fn_with_state(app.metrics.clone(), traced))
-        .layer(from_fn(head::in_bounds))
+        .layer(from_fn(head::limit_head_size))
         .layer(from_fn(secured))
         .layer(from_fn_with_state(app.read_timeout, receive_rest))
         .merge(proxied)
@@ -153,7 +153,7 @@ async fn in_time(State(limit): State<Duration>, request: Request, next: Next) ->
             "try again in a moment",
             "if it persists, ask an administrator to look at the server's log",
         ];
-        Failure::passing("the request took too long", advice).into_response()
+        Failure::transient("the request took too long", advice).into_response()
     })
 }
 

@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use tka_api::audit::{Look, LookedAt};
 use tka_api::http::{ErrorResponse, RecordingInfo, RecordingList};
-use tka_recording::{Form, RecordingName, SinkError};
+use tka_recording::{Encoding, RecordingName, SinkError};
 
 use self::query::{Filter, RecordingParameters};
 use crate::App;
@@ -52,8 +52,8 @@ pub(super) async fn list(
     RawQuery(raw): RawQuery,
     wanted: Result<Query<RecordingParameters>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
-    let filter = Filter::new(wanted).map_err(|error| wrong_question().because(&error))?;
+    let Query(wanted) = wanted.map_err(|error| wrong_question().with_cause(&error))?;
+    let filter = Filter::new(wanted).map_err(|error| wrong_question().with_cause(&error))?;
     let library = library(&app)?;
     overseer
         .looks_at_list(&app, LookedAt::Recordings, raw.as_deref())
@@ -118,8 +118,8 @@ pub(super) async fn cast(
     let (form, content) = found.ok_or_else(no_such_recording)?;
     overseer.looks(&app, look_at(LookedAt::Cast, &name)).await?;
     let media_type = match form {
-        Form::Plain => ASCIICAST,
-        Form::Sealed => SEALED,
+        Encoding::Plain => ASCIICAST,
+        Encoding::Sealed => SEALED,
     };
     let headers = [(CONTENT_TYPE, media_type), (CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(content)).into_response())
@@ -158,5 +158,5 @@ fn unread(error: &SinkError) -> Failure {
         "try again in a moment",
         "if it persists, ask an administrator of TKA to look at where recordings are kept",
     ];
-    Failure::passing("the recordings cannot be read just now", advice).because(error)
+    Failure::transient("the recordings cannot be read just now", advice).with_cause(error)
 }

@@ -65,7 +65,7 @@ pub(super) async fn end(
     Path(name): Path<String>,
 ) -> Result<Json<SessionInfo>, Failure> {
     let sessions = &app.sessions;
-    let named = sessions.of_user_named(&identified.caller, &name, SessionFilter::WithTerminating);
+    let named = sessions.get_for_user(&identified.caller, &name, SessionFilter::WithTerminating);
     let Some(stored) = named.await? else {
         applicable_rules(&app, &identified)?;
         return Err(view::no_such_session());

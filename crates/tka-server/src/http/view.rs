@@ -6,7 +6,9 @@ use tka_api::http::{
     ApprovalInfo, ApprovalState, ApprovalStatus, ApprovalVote, LoginResponse, RuleInfo, SessionInfo, UNUSED_TOKEN,
 };
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
-use tka_core::{Access, ApplicableRules, Caller, Choice, Recording, Refusal, Rule, Session, SessionLabel, SignInMode};
+use tka_core::{
+    Access, ApplicableRules, Caller, Recording, Refusal, Rule, RuleSelector, Session, SessionLabel, SignInMode,
+};
 use tka_gateway::PREFIX;
 use tka_operator::{RequestState, StoredSession, UnacknowledgedSignIns, Vote, WaitingSignIn};
 
@@ -86,9 +88,9 @@ pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) 
 }
 
 /// What none has acknowledged, or `acknowledged` was by `approver`.
-pub(super) fn glass(glass: &UnacknowledgedSignIns, approver: &Approver, acknowledged: bool) -> ApprovalInfo {
-    let last = glass.last();
-    let reasons: Vec<_> = glass.sign_ins.iter().map(|one| one.reason.as_str()).collect();
+pub(super) fn emergency(emergency: &UnacknowledgedSignIns, approver: &Approver, acknowledged: bool) -> ApprovalInfo {
+    let last = emergency.last();
+    let reasons: Vec<_> = emergency.sign_ins.iter().map(|one| one.reason.as_str()).collect();
     let state = if acknowledged {
         ApprovalState::Acknowledged
     } else {
@@ -98,24 +100,24 @@ pub(super) fn glass(glass: &UnacknowledgedSignIns, approver: &Approver, acknowle
         status: ApprovalStatus {
             count: 0,
             needed: 0,
-            expires: emergency::told_until(glass),
-            session: glass.name.to_string(),
+            expires: emergency::told_until(emergency),
+            session: emergency.name.to_string(),
             request: last.map(|last| last.request.clone()).unwrap_or_default(),
             state,
         },
-        username: glass.caller.username().into(),
-        device: glass.caller.device.name.clone(),
-        own: approver.is_of(&glass.caller),
-        this_device: approver.is_on(&glass.caller),
-        may_decide: !acknowledged && approver.may_acknowledge(glass).is_ok(),
-        role: glass.rule.role.to_string(),
-        namespaces: glass.rule.scope.to_names(),
-        rule: glass.rule.name.as_ref().map(ToString::to_string),
+        username: emergency.caller.username().into(),
+        device: emergency.caller.device.name.clone(),
+        own: approver.is_of(&emergency.caller),
+        this_device: approver.is_on(&emergency.caller),
+        may_decide: !acknowledged && approver.may_acknowledge(emergency).is_ok(),
+        role: emergency.rule.role.to_string(),
+        namespaces: emergency.rule.scope.to_names(),
+        rule: emergency.rule.name.as_ref().map(ToString::to_string),
         period: last.map(|last| last.period.to_string()).unwrap_or_default(),
         reason: Some(reasons.join("; ")),
         extends: false,
         elevation: false,
-        requested: last.map_or(glass.told, |last| last.at),
+        requested: last.map_or(emergency.told, |last| last.at),
         approvals: Vec::new(),
         denial: None,
         denied_before: None,
@@ -142,7 +144,7 @@ pub(super) fn session(stored: &StoredSession, caller: &Caller) -> SessionInfo {
 }
 
 pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
-    let default = rules.choose(&Choice::default()).ok();
+    let default = rules.choose(&RuleSelector::default()).ok();
     let info = |rule: &Rule| RuleInfo {
         name: rule.name.as_ref().map(ToString::to_string),
         role: rule.role.to_string(),
@@ -205,8 +207,8 @@ pub(super) fn gateway(
             role: rule.role.clone(),
         });
     }
-    let ordinary = rules.clone().without_approval_rules();
-    let highest = ordinary.choose(&Choice::default());
+    let ordinary = rules.clone().prefer_self_service_rules();
+    let highest = ordinary.choose(&RuleSelector::default());
     let is_highest = || highest.is_ok_and(|highest| highest.key() == *rule);
     let is_left_out = session.is_elevation() || !is_chosen && session.label.is_none() && is_highest();
     let label = session.label.as_ref().filter(|label| !label.is_elevation());

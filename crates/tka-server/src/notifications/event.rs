@@ -104,7 +104,12 @@ fn text(place: EventSource<'_>, record: &Record) -> String {
                 .map(|comment| format!("comment: {}", quoted(comment))),
         );
     }
-    lines.extend(record.break_glass.iter().flat_map(|glass| emergency(record, glass)));
+    lines.extend(
+        record
+            .break_glass
+            .iter()
+            .flat_map(|emergency| emergency_lines(record, emergency)),
+    );
     lines.extend(record.why.as_ref().map(|why| format!("because: {}", quoted(why))));
     lines.join("\n")
 }
@@ -112,8 +117,8 @@ fn text(place: EventSource<'_>, record: &Record) -> String {
 fn sentence(record: &Record) -> String {
     let who = who(record);
     let approval = record.approval.as_ref().map(|approval| plain(&approval.username));
-    let glass = record.break_glass.as_ref().map(|glass| plain(&glass.username));
-    let asks = approval.or(glass);
+    let emergency = record.break_glass.as_ref().map(|emergency| plain(&emergency.username));
+    let asks = approval.or(emergency);
     let asks = asks.as_deref().unwrap_or(&who);
     match record.decision {
         Decision::SignedIn => format!("{who} signed in"),
@@ -176,9 +181,9 @@ fn counted(record: &Record, approval: &Approval) -> Option<String> {
     }
 }
 
-fn emergency(record: &Record, glass: &BreakGlass) -> Vec<String> {
+fn emergency_lines(record: &Record, emergency: &BreakGlass) -> Vec<String> {
     if record.decision == Decision::BreakGlassAcknowledged {
-        let comment = glass
+        let comment = emergency
             .comment
             .as_ref()
             .map(|comment| format!("comment: {}", quoted(comment)));
@@ -186,7 +191,7 @@ fn emergency(record: &Record, glass: &BreakGlass) -> Vec<String> {
     }
     vec![format!(
         "acknowledge it: `tka approvals acknowledge {}`",
-        plain(&glass.name)
+        plain(&emergency.name)
     )]
 }
 
@@ -295,8 +300,8 @@ mod tests {
 
     #[test]
     fn text_says_how_an_emergency_is_acknowledged() {
-        let glass = json!({"request": "r", "name": "tka-bob-y", "username": "bob@example.com", "device": "n1"});
-        let broken = record(json!({"decision": "break_glass", "break_glass": glass}));
+        let emergency = json!({"request": "r", "name": "tka-bob-y", "username": "bob@example.com", "device": "n1"});
+        let broken = record(json!({"decision": "break_glass", "break_glass": emergency}));
         let said = slack(&broken);
         assert!(
             said.starts_with("prod eu/1: EMERGENCY: bob@example.com breaks the glass\n"),
@@ -306,7 +311,7 @@ mod tests {
             said.ends_with("reason: `pager 4711`\nacknowledge it: `tka approvals acknowledge tka-bob-y`"),
             "{said}"
         );
-        let mut seen = glass.clone();
+        let mut seen = emergency.clone();
         seen["comment"] = json!("talked to them");
         let alice = json!({"user": {"id": 8, "login_name": "alice@example.com"}});
         let acknowledged = record(json!({"decision": "break_glass_acknowledged", "break_glass": seen, "who": alice}));

@@ -283,7 +283,7 @@ impl Hook {
     fn lose(&self) {
         let (waiting, mut standing) = (self.backlog().len() as u64, self.standing());
         self.metrics.dead.inc_by(waiting);
-        let count = waiting + standing.untold();
+        let count = waiting + standing.take_unlogged();
         if count > 0 {
             let (webhook, error) = (self.settings.name.as_str(), standing.why());
             tracing::error!(

@@ -51,7 +51,7 @@ impl WebhookState {
     }
 
     /// How many were given up that no line of the log tells. The next call answers none.
-    pub(super) fn untold(&mut self) -> u64 {
+    pub(super) fn take_unlogged(&mut self) -> u64 {
         std::mem::take(&mut self.untold)
     }
 
@@ -94,7 +94,11 @@ mod tests {
         );
         assert_eq!(standing.gave_up(1, seconds(60)), Some(4));
         assert_eq!(
-            (standing.gave_up(7, seconds(61)), standing.untold(), standing.untold()),
+            (
+                standing.gave_up(7, seconds(61)),
+                standing.take_unlogged(),
+                standing.take_unlogged()
+            ),
             (None, 7, 0)
         );
         assert_eq!(standing.note(0, seconds(62)).unwrap(), "12 were given up of late");

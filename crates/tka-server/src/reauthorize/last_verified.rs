@@ -40,7 +40,7 @@ impl LastVerified {
     }
 
     /// These are the sessions now. One that is new, or was signed in to again, was verified by that.
-    pub(super) fn meet(&mut self, sessions: &[Session], now: Instant) {
+    pub(super) fn observe(&mut self, sessions: &[Session], now: Instant) {
         for session in sessions {
             let first = || Record::verified(now);
             self.sessions
@@ -108,12 +108,12 @@ mod tests {
     fn doubt_may_last_until_the_limit_since_it_was_last_verified() {
         let (mut last_verified, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        last_verified.meet(std::slice::from_ref(&session), start);
+        last_verified.observe(std::slice::from_ref(&session), start);
         assert_eq!(last_verified.deadline(), None);
         last_verified.verified(&session, start + 5 * SECOND);
         assert_eq!(last_verified.unverified(&session, "silence", start + 14 * SECOND), None);
         assert_eq!(last_verified.deadline(), Some(start + 15 * SECOND));
-        last_verified.meet(std::slice::from_ref(&session), start + 15 * SECOND);
+        last_verified.observe(std::slice::from_ref(&session), start + 15 * SECOND);
         let Some(Revocation::Unverified { unverified_for, why }) =
             last_verified.unverified(&session, "silence", start + 15 * SECOND)
         else {
@@ -126,7 +126,7 @@ mod tests {
     fn verified_again_is_no_doubt() {
         let (mut last_verified, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        last_verified.meet(std::slice::from_ref(&session), start);
+        last_verified.observe(std::slice::from_ref(&session), start);
         assert_eq!(last_verified.unverified(&session, "silence", start + 9 * SECOND), None);
         last_verified.verified(&session, start + 9 * SECOND);
         assert_eq!(last_verified.deadline(), None);
@@ -136,9 +136,9 @@ mod tests {
     #[test]
     fn signing_in_again_verifies() {
         let (mut last_verified, start) = (LastVerified::new(10 * SECOND), Instant::now());
-        last_verified.meet(&[session("2026-01-01T00:00:00Z")], start);
+        last_verified.observe(&[session("2026-01-01T00:00:00Z")], start);
         let again = session("2026-01-01T00:00:09Z");
-        last_verified.meet(std::slice::from_ref(&again), start + 9 * SECOND);
+        last_verified.observe(std::slice::from_ref(&again), start + 9 * SECOND);
         assert_eq!(last_verified.unverified(&again, "silence", start + 18 * SECOND), None);
     }
 
@@ -146,7 +146,7 @@ mod tests {
     fn what_is_over_is_forgotten() {
         let (mut last_verified, start) = (LastVerified::new(10 * SECOND), Instant::now());
         let session = session("2026-01-01T00:00:00Z");
-        last_verified.meet(std::slice::from_ref(&session), start);
+        last_verified.observe(std::slice::from_ref(&session), start);
         let _ = last_verified.unverified(&session, "silence", start);
         last_verified.retain(|_| false);
         assert_eq!(last_verified.deadline(), None);

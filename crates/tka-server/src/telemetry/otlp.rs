@@ -12,7 +12,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 
 use super::TelemetryError;
-use super::sampler::Bounded;
+use super::sampler::RateLimitedSampler;
 use crate::config::Otel;
 
 /// How long a collector may take, unless the environment says so. Only the thread that sends waits for it; what is too much meanwhile is
@@ -72,7 +72,7 @@ pub(super) fn provider(
         },
         _ => TelemetryError::Environment(source),
     })?;
-    let sampler = Bounded::new(
+    let sampler = RateLimitedSampler::new(
         variable("OTEL_TRACES_SAMPLER").as_deref(),
         variable("OTEL_TRACES_SAMPLER_ARG").as_deref(),
     );

@@ -18,14 +18,14 @@ const PER_SECOND: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// A sampler that callers cannot make record more than it should.
 #[derive(Clone)]
-pub(super) struct Bounded<C: Clock = MonotonicClock> {
+pub(super) struct RateLimitedSampler<C: Clock = MonotonicClock> {
     sampler: Sampler,
     of_callers: Arc<RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<<C as Clock>::Instant>>>,
 }
 
-// === impl Bounded ===
+// === impl RateLimitedSampler ===
 
-impl Bounded {
+impl RateLimitedSampler {
     /// The sampler of that `name`, with that `argument`, as the variables of the environment have it
     /// (<https://opentelemetry.io/docs/languages/sdk-configuration/general/#otel_traces_sampler>).
     pub(super) fn new(name: Option<&str>, argument: Option<&str>) -> Self {
@@ -33,7 +33,7 @@ impl Bounded {
     }
 }
 
-impl<C: Clock> Bounded<C> {
+impl<C: Clock> RateLimitedSampler<C> {
     fn by_clock(sampler: Sampler, clock: C) -> Self {
         let of_callers = RateLimiter::direct_with_clock(Quota::per_second(PER_SECOND), clock);
         Self {
@@ -58,7 +58,7 @@ fn named(name: Option<&str>, argument: Option<&str>) -> Sampler {
     }
 }
 
-impl<C: Clock> fmt::Debug for Bounded<C> {
+impl<C: Clock> fmt::Debug for RateLimitedSampler<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bounded")
             .field("sampler", &self.sampler)
@@ -66,7 +66,7 @@ impl<C: Clock> fmt::Debug for Bounded<C> {
     }
 }
 
-impl<C: Clock + Clone + Send + Sync + 'static> ShouldSample for Bounded<C>
+impl<C: Clock + Clone + Send + Sync + 'static> ShouldSample for RateLimitedSampler<C>
 where
     C::Instant: Send + Sync,
 {
@@ -117,9 +117,9 @@ mod tests {
     }
 
     /// How many of `count` are recorded.
-    fn recorded<C>(sampler: &Bounded<C>, parent: Option<&Context>, count: usize) -> usize
+    fn recorded<C>(sampler: &RateLimitedSampler<C>, parent: Option<&Context>, count: usize) -> usize
     where
-        Bounded<C>: ShouldSample,
+        RateLimitedSampler<C>: ShouldSample,
         C: Clock,
     {
         let sample = |_: &usize| {
@@ -140,7 +140,7 @@ mod tests {
             "always_on",
         ] {
             let clock = FakeRelativeClock::default();
-            let sampler = Bounded::by_clock(named(Some(name), Some("0.001")), clock.clone());
+            let sampler = RateLimitedSampler::by_clock(named(Some(name), Some("0.001")), clock.clone());
             let caller = parent(SAMPLED, true);
             assert_eq!(recorded(&sampler, Some(&caller), 1000), bound, "{name}");
             clock.advance(Duration::from_secs(1));
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn environment_names_the_sampler() {
-        let root = |name, argument| recorded(&Bounded::new(name, argument), None, 5);
+        let root = |name, argument| recorded(&RateLimitedSampler::new(name, argument), None, 5);
         assert_eq!(root(None, None), 5);
         assert_eq!(root(Some("nonsense"), None), 5);
         assert_eq!(root(Some("always_off"), None), 0);
@@ -165,8 +165,17 @@ mod tests {
         assert_eq!(root(Some("traceidratio"), Some("0")), 0);
         assert_eq!(root(Some("parentbased_traceidratio"), Some("0.0")), 0);
         assert_eq!(root(Some("traceidratio"), Some("7")), 5);
-        let of = |flags| recorded(&Bounded::new(Some("always_off"), None), Some(&parent(flags, true)), 5);
+        let of = |flags| {
+            recorded(
+                &RateLimitedSampler::new(Some("always_off"), None),
+                Some(&parent(flags, true)),
+                5,
+            )
+        };
         assert_eq!((of(SAMPLED), of(NOT)), (0, 0));
-        assert_eq!(recorded(&Bounded::new(None, None), Some(&parent(NOT, true)), 5), 0);
+        assert_eq!(
+            recorded(&RateLimitedSampler::new(None, None), Some(&parent(NOT, true)), 5),
+            0
+        );
     }
 }

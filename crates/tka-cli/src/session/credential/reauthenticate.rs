@@ -22,7 +22,7 @@ pub(super) fn context_if_enabled(request: &PluginRequest<'_>) -> Option<CommandC
 /// Signs in through the rule of the session.
 pub(super) fn sign_in(ctx: &CommandContext, request: &PluginRequest<'_>) -> Result<ExecCredential, Error> {
     let before = ctx.client()?.sessions()?;
-    let attempt = |access: &_| login_request::attempt(ctx, access, AuthMethod::Plugin, None);
+    let attempt = |access: &_| login_request::sign_in_until_ready(ctx, access, AuthMethod::Plugin, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, request.access, attempt)?;
     let (login, session) = (signed_in.login, signed_in.session);
     // Another rule gives a session of another name. This kubeconfig is not for that one.

@@ -10,7 +10,7 @@ use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
-use tka_kubeconfig::{Call, Document, List, Refused};
+use tka_kubeconfig::{Document, ExecConfig, List, Refused};
 
 /// Updates the path of this program in all kubeconfigs, for all sessions. Returns the number of changed users.
 pub(crate) fn repair(ctx: &CommandContext) -> Result<usize, Error> {
@@ -35,7 +35,8 @@ pub(crate) fn repair(ctx: &CommandContext) -> Result<usize, Error> {
 /// Repairs the user's own kubeconfig. Only users that `tka` wrote, or that have its name, are changed.
 fn repair_user_kubeconfig(ctx: &CommandContext, path: &Path) -> Result<usize, Error> {
     let records = user_kubeconfig::records(ctx, path);
-    let is_known = |user: &str, call: &Call| records.iter().any(|record| merge::matches_record(call, user, record));
+    let is_known =
+        |user: &str, call: &ExecConfig| records.iter().any(|record| merge::matches_record(call, user, record));
     // A file without broken users is not locked.
     let is_intact = |document: Document| broken_users(&document, is_known).is_empty();
     if UserKubeconfig::read_unlocked(path).map_or(true, is_intact) {
@@ -49,7 +50,7 @@ fn repair_user_kubeconfig(ctx: &CommandContext, path: &Path) -> Result<usize, Er
 }
 
 /// The users whose program does not exist any more.
-fn broken_users(document: &Document, is_known: impl Fn(&str, &Call) -> bool) -> Vec<String> {
+fn broken_users(document: &Document, is_known: impl Fn(&str, &ExecConfig) -> bool) -> Vec<String> {
     let is_broken = |name: &&str| {
         let call = document.call(name);
         call.is_some_and(|call| exec_plugin::is_broken(&call, is_known(name, &call)))
@@ -59,7 +60,7 @@ fn broken_users(document: &Document, is_known: impl Fn(&str, &Call) -> bool) -> 
 }
 
 /// Other arguments and the environment of the call stay.
-fn repaired(document: Document, is_known: impl Fn(&str, &Call) -> bool) -> Result<(Document, usize), Refused> {
+fn repaired(document: Document, is_known: impl Fn(&str, &ExecConfig) -> bool) -> Result<(Document, usize), Refused> {
     let command = exec_plugin::command().display().to_string();
     let users = broken_users(&document, is_known);
     let repaired = users.iter().try_fold(document, |document, user| {

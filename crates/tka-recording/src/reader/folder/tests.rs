@@ -19,7 +19,7 @@ fn folder() -> (TempDir, Folder) {
 async fn begun(
     folder: &Folder,
     name: &RecordingName,
-    form: Form,
+    form: Encoding,
     flushes: &[&'static str],
 ) -> Box<dyn RecordingWriter> {
     let mut writing = folder.begin(name, form).await.unwrap();
@@ -29,7 +29,7 @@ async fn begun(
     writing
 }
 
-async fn text(folder: &Folder, name: &RecordingName) -> Option<(Form, String)> {
+async fn text(folder: &Folder, name: &RecordingName) -> Option<(Encoding, String)> {
     let (form, content) = folder.content(name).await.unwrap()?;
     let pieces: Vec<Bytes> = content.try_collect().await.unwrap();
     assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
@@ -41,12 +41,12 @@ async fn what_is_kept_is_listed_newest_first_and_read_as_it_is() {
     let (root, folder) = folder();
     let (old, new) = (name("2026-11-26T17:00:00Z"), name("2026-11-26T18:00:00Z"));
     let long: &'static str = ("x".repeat(3 * PIECE) + "\n").leak();
-    begun(&folder, &old, Form::Plain, &[HEADER, long])
+    begun(&folder, &old, Encoding::Plain, &[HEADER, long])
         .await
         .finish()
         .await
         .unwrap();
-    begun(&folder, &new, Form::Sealed, &["sealed\n"])
+    begun(&folder, &new, Encoding::Sealed, &["sealed\n"])
         .await
         .finish()
         .await
@@ -55,7 +55,7 @@ async fn what_is_kept_is_listed_newest_first_and_read_as_it_is() {
     assert_eq!(folder.names().await.unwrap(), [new.clone(), old.clone()]);
     assert_eq!(
         text(&folder, &old).await,
-        Some((Form::Plain, format!("{HEADER}{long}")))
+        Some((Encoding::Plain, format!("{HEADER}{long}")))
     );
     let details = folder.details(&old).await.unwrap().unwrap();
     assert_eq!(details.first_line.as_deref(), Some("{\"version\": 2}"));
@@ -66,7 +66,7 @@ async fn what_is_kept_is_listed_newest_first_and_read_as_it_is() {
     let details = folder.details(&new).await.unwrap().unwrap();
     assert_eq!(
         (details.form, details.is_open, details.first_line),
-        (Form::Sealed, Some(false), None)
+        (Encoding::Sealed, Some(false), None)
     );
     let none = name("2026-11-26T19:00:00Z");
     assert!(folder.details(&none).await.unwrap().is_none() && text(&folder, &none).await.is_none());
@@ -76,16 +76,16 @@ async fn what_is_kept_is_listed_newest_first_and_read_as_it_is() {
 async fn open_one_is_read_up_to_its_last_whole_line() {
     let (root, folder) = folder();
     let open = name("2026-11-26T17:00:00Z");
-    let _writing = begun(&folder, &open, Form::Plain, &[HEADER, "a\n"]).await;
+    let _writing = begun(&folder, &open, Encoding::Plain, &[HEADER, "a\n"]).await;
     let part = root.path().join(format!("{open}.cast.part"));
     let whole = format!("{HEADER}a\n");
     fs::write(&part, format!("{whole}half")).unwrap();
     let details = folder.details(&open).await.unwrap().unwrap();
     assert_eq!((details.is_open, details.size), (Some(true), whole.len() as u64));
-    assert_eq!(text(&folder, &open).await, Some((Form::Plain, whole)));
+    assert_eq!(text(&folder, &open).await, Some((Encoding::Plain, whole)));
     // Nothing is whole yet.
     fs::write(&part, "half").unwrap();
-    assert_eq!(text(&folder, &open).await, Some((Form::Plain, String::new())));
+    assert_eq!(text(&folder, &open).await, Some((Encoding::Plain, String::new())));
     assert_eq!(folder.details(&open).await.unwrap().unwrap().first_line, None);
 }
 
@@ -105,7 +105,7 @@ async fn file_that_is_cut_while_it_is_read_is_no_whole_one() {
     let (root, folder) = folder();
     let name = name("2026-11-26T17:00:00Z");
     let long: &'static str = ("x".repeat(3 * PIECE) + "\n").leak();
-    begun(&folder, &name, Form::Plain, &[long])
+    begun(&folder, &name, Encoding::Plain, &[long])
         .await
         .finish()
         .await

@@ -28,7 +28,7 @@ fn later() -> SystemTime {
 }
 
 async fn begun(folder: &Folder, began: &str) -> Box<dyn RecordingWriter> {
-    let mut writing = folder.begin(&name(began), Form::Plain).await.unwrap();
+    let mut writing = folder.begin(&name(began), Encoding::Plain).await.unwrap();
     writing.append(HEADER.into()).await.unwrap();
     writing
 }
@@ -58,7 +58,7 @@ async fn recording_of_a_stream_that_did_not_begin_is_gone() {
 async fn nothing_that_is_there_is_written_over() {
     let (_root, folder) = folder();
     let writing = begun(&folder, "2026-11-26T17:00:00Z").await;
-    let again = folder.begin(&name("2026-11-26T17:00:00Z"), Form::Plain).await;
+    let again = folder.begin(&name("2026-11-26T17:00:00Z"), Encoding::Plain).await;
     assert!(matches!(again, Err(SinkError::Io(error)) if error.kind() == io::ErrorKind::AlreadyExists));
     drop(writing);
     let outside = folder.path.with_file_name("outside");
@@ -67,7 +67,12 @@ async fn nothing_that_is_there_is_written_over() {
         folder.path.join(format!("{}.cast.part", name("2026-11-26T18:00:00Z"))),
     )
     .unwrap();
-    assert!(folder.begin(&name("2026-11-26T18:00:00Z"), Form::Plain).await.is_err());
+    assert!(
+        folder
+            .begin(&name("2026-11-26T18:00:00Z"), Encoding::Plain)
+            .await
+            .is_err()
+    );
     assert!(!outside.exists());
 }
 
@@ -75,7 +80,12 @@ async fn nothing_that_is_there_is_written_over() {
 async fn folder_that_is_not_there_is_not_made() {
     let (root, _) = folder();
     let missing = Folder::new(&root.path().join("not-mounted"));
-    assert!(missing.begin(&name("2026-11-26T17:00:00Z"), Form::Plain).await.is_err());
+    assert!(
+        missing
+            .begin(&name("2026-11-26T17:00:00Z"), Encoding::Plain)
+            .await
+            .is_err()
+    );
     assert!(!missing.path.exists());
 }
 
@@ -124,7 +134,10 @@ async fn part_that_is_being_written_is_left_alone() {
 #[tokio::test]
 async fn part_without_a_whole_line_holds_nothing() {
     let (_root, folder) = folder();
-    let mut writing = folder.begin(&name("2026-11-26T17:00:00Z"), Form::Plain).await.unwrap();
+    let mut writing = folder
+        .begin(&name("2026-11-26T17:00:00Z"), Encoding::Plain)
+        .await
+        .unwrap();
     writing.append("{\"vers".into()).await.unwrap();
     drop(writing);
     assert_eq!(folder.recover(later()).unwrap(), 1);
@@ -166,7 +179,7 @@ async fn old_recordings_go_and_no_other_file_does() {
 #[test]
 fn half_a_flush_is_undone() {
     let (_root, folder) = folder();
-    let mut open = Open::new(folder.path.clone(), &name("2026-11-26T17:00:00Z"), Form::Plain).unwrap();
+    let mut open = Open::new(folder.path.clone(), &name("2026-11-26T17:00:00Z"), Encoding::Plain).unwrap();
     open.append(HEADER.as_bytes()).unwrap();
     let file = std::mem::replace(
         &mut open.file,

@@ -75,7 +75,7 @@ fn from(text: &str, environment: &[(&str, &str)], flags: &[(&'static str, &str)]
 
 /// What is wrong with a file of that text, one problem a line, without the file's name.
 fn wrong(text: &str) -> Vec<String> {
-    let loaded = Source::default().settle(Some("f".into()), text.into(), |_| None);
+    let loaded = Source::default().resolve_layers(Some("f".into()), text.into(), |_| None);
     let ConfigError::Wrong(problems) = loaded.unwrap_err() else {
         panic!("not what is wrong")
     };
@@ -315,7 +315,9 @@ fn file_in_another_encoding_is_refused_with_advice() {
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     let (marked, latin1) = (utf16("\u{feff}debug: true"), b"# M\xe4rz\n".to_vec());
     for bytes in [marked, utf16("debug: true"), latin1] {
-        let error = Source::default().settle(Some("f".into()), bytes, |_| None).unwrap_err();
+        let error = Source::default()
+            .resolve_layers(Some("f".into()), bytes, |_| None)
+            .unwrap_err();
         assert!(
             error.to_string().ends_with("f: it is not UTF-8: save it as UTF-8"),
             "{error}"

@@ -43,8 +43,8 @@ pub(in crate::http) async fn list(
     RawQuery(raw): RawQuery,
     wanted: Result<Query<AuditParameters>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
-    let question = wanted.question().map_err(|error| wrong_question().because(&error))?;
+    let Query(wanted) = wanted.map_err(|error| wrong_question().with_cause(&error))?;
+    let question = wanted.question().map_err(|error| wrong_question().with_cause(&error))?;
     overseer.looks_at_list(&app, LookedAt::Audit, raw.as_deref()).await?;
     let found = app.audit.search(question).await.map_err(|error| unsearched(&error))?;
     let replica = app.node.borrow().name().to_owned();
@@ -93,7 +93,7 @@ fn unsearched(error: &SearchError) -> Failure {
                 "try again in a moment",
                 "if it persists, ask an administrator of TKA to look at the folder of audit.path",
             ];
-            Failure::passing("the audit records cannot be read just now", advice).because(error)
+            Failure::transient("the audit records cannot be read just now", advice).with_cause(error)
         }
     }
 }

@@ -76,7 +76,7 @@ pub(in crate::http) async fn list(
     RawQuery(raw): RawQuery,
     wanted: Result<Query<SessionParameters>, QueryRejection>,
 ) -> Result<Response, Failure> {
-    let Query(wanted) = wanted.map_err(|error| wrong_question().because(&error))?;
+    let Query(wanted) = wanted.map_err(|error| wrong_question().with_cause(&error))?;
     overseer.looks_at_list(&app, LookedAt::Sessions, raw.as_deref()).await?;
     let page = app
         .sessions
@@ -117,22 +117,22 @@ pub(in crate::http) async fn end(
         return Err(only_read());
     }
     let Path(name) = name.map_err(|_| no_such_session())?;
-    let Query(because) = because.map_err(|error| wrong_reason().because(&error))?;
+    let Query(because) = because.map_err(|error| wrong_reason().with_cause(&error))?;
     let reason = because.reason.map(Reason::try_from).transpose();
-    let reason = reason.map_err(|error| wrong_reason().because(&error))?;
+    let reason = reason.map_err(|error| wrong_reason().with_cause(&error))?;
     let named = app.sessions.named(&name, SessionFilter::WithTerminating).await?;
     let stored = named.ok_or_else(no_such_session)?;
     let answer = view::session(&stored, overseer.caller());
     if stored.session.caller.user_key() == overseer.caller().user_key() {
         logout::end(&app, overseer.context(), stored.session).await?;
     } else {
-        end_of_other(&app, overseer, stored, reason).await?;
+        end_session_of_other(&app, overseer, stored, reason).await?;
     }
     Ok(Json(answer))
 }
 
 /// Ends the session for `overseer`, also where they hang up.
-async fn end_of_other(
+async fn end_session_of_other(
     app: &Arc<App>,
     overseer: Overseer<SessionOversight>,
     stored: StoredSession,
@@ -141,11 +141,11 @@ async fn end_of_other(
     let (work, app) = (app.work.clone(), Arc::clone(app));
     work.run_to_completion(async move {
         let (session, context) = (stored.session, overseer.context());
-        context.about(&session);
+        context.set_session(&session);
         let said = reason.as_ref().map(|reason| reason.as_str().to_owned());
         app.audit.end_requested(context, &session, said).await;
         let why = why(overseer.caller().username(), reason.as_ref());
-        let is_ended = app.sessions.end_of_other(&session.name(), why).await?;
+        let is_ended = app.sessions.end_session_of_other(&session.name(), why).await?;
         is_ended.then_some(()).ok_or_else(no_such_session)
     })
     .await

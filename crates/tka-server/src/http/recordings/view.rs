@@ -2,7 +2,7 @@
 
 use tka_api::http::RecordingInfo;
 use tka_api::recording::FirstLine;
-use tka_recording::{Details, Form, RecordingName};
+use tka_recording::{Details, Encoding, RecordingName};
 
 /// What is known of the recording of that name.
 pub(super) fn info(name: &RecordingName, details: &Details) -> RecordingInfo {
@@ -11,7 +11,7 @@ pub(super) fn info(name: &RecordingName, details: &Details) -> RecordingInfo {
         id: name.to_string(),
         began: name.began(),
         size: details.size,
-        sealed: details.form == Form::Sealed,
+        sealed: details.form == Encoding::Sealed,
         open: details.is_open,
         about: first_line.and_then(FirstLine::read).and_then(|line| line.about),
     }

@@ -90,7 +90,10 @@ fn is_about_user(record: &Record, user: &str) -> bool {
             .approval
             .as_ref()
             .is_some_and(|approval| approval.username == user)
-        || record.break_glass.as_ref().is_some_and(|glass| glass.username == user)
+        || record
+            .break_glass
+            .as_ref()
+            .is_some_and(|emergency| emergency.username == user)
 }
 
 fn is_about_device(record: &Record, asked: &str) -> bool {
@@ -100,7 +103,10 @@ fn is_about_device(record: &Record, asked: &str) -> bool {
             .approval
             .as_ref()
             .is_some_and(|approval| approval.device == asked)
-        || record.break_glass.as_ref().is_some_and(|glass| glass.device == asked)
+        || record
+            .break_glass
+            .as_ref()
+            .is_some_and(|emergency| emergency.device == asked)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use tka_core::{ApplicableRules, Choice, Refusal, Rule};
+use tka_core::{ApplicableRules, Refusal, Rule, RuleSelector};
 
 use crate::certainty::Certainty;
 use crate::finding::{Found, Kind};
@@ -233,7 +233,10 @@ fn tied<'p>(reaches: &[&ServerGrant<'p>]) -> Vec<&'p RuleValue> {
 /// In the server's words.
 fn tell(values: &[&RuleValue], is_sure: bool, name: &str) -> Option<Found> {
     let texts = values.iter().map(|value| value.raw.text.as_str());
-    let refusal = ApplicableRules::parse(texts).ok()?.choose(&Choice::default()).err()?;
+    let refusal = ApplicableRules::parse(texts)
+        .ok()?
+        .choose(&RuleSelector::default())
+        .err()?;
     let Refusal::Ambiguous { .. } = &refusal else {
         return None;
     };

@@ -25,7 +25,7 @@ use crate::{App, KubeconfigNames, http};
 
 /// What the handlers need, whatever the configuration says.
 #[derive(Clone)]
-pub(crate) struct Parts {
+pub(crate) struct AppDependencies {
     pub(crate) tailnet: LocalApi,
     pub(crate) contact: Contact,
     /// Carries the cluster's API, where that is wanted.
@@ -49,8 +49,8 @@ pub(crate) struct Parts {
 }
 
 /// What holds of the configuration at the moment.
-pub(crate) struct Live {
-    parts: Parts,
+pub(crate) struct RunningConfig {
+    parts: AppDependencies,
     limit: RateLimit,
     rates: Arc<Rates>,
     /// What answers requests.
@@ -58,14 +58,14 @@ pub(crate) struct Live {
     /// What handling one needs.
     apps: watch::Sender<Option<Arc<App>>>,
     /// By what sessions are checked.
-    standards: watch::Sender<Requirements>,
+    requirements: watch::Sender<Requirements>,
 }
 
-// === impl Live ===
+// === impl RunningConfig ===
 
-impl Live {
+impl RunningConfig {
     /// What `config` makes of `parts`.
-    pub(crate) fn new(parts: Parts, config: &Config) -> Result<Self, ClusterError> {
+    pub(crate) fn new(parts: AppDependencies, config: &Config) -> Result<Self, ClusterError> {
         let limit = config.server.rate_limit;
         let mut live = Self {
             parts,
@@ -73,7 +73,7 @@ impl Live {
             rates: Arc::new(Rates::new(limit)),
             routers: watch::Sender::new(Router::new()),
             apps: watch::Sender::new(None),
-            standards: watch::Sender::new(standards(config)),
+            requirements: watch::Sender::new(requirements(config)),
         };
         live.apply(config)?;
         Ok(live)
@@ -90,8 +90,8 @@ impl Live {
     }
 
     /// By what sessions are to be checked.
-    pub(crate) fn standards(&self) -> watch::Receiver<Requirements> {
-        self.standards.subscribe()
+    pub(crate) fn requirements(&self) -> watch::Receiver<Requirements> {
+        self.requirements.subscribe()
     }
 
     /// Makes `config` hold. Where that is at odds with itself nothing changes.
@@ -113,9 +113,9 @@ impl Live {
         );
         drop(self.routers.send_replace(router));
         drop(self.apps.send_replace(Some(app)));
-        let new = standards(config);
-        self.standards
-            .send_if_modified(|standards| std::mem::replace(standards, new) != new);
+        let new = requirements(config);
+        self.requirements
+            .send_if_modified(|requirements| std::mem::replace(requirements, new) != new);
         Ok(())
     }
 
@@ -169,7 +169,7 @@ pub(crate) fn session_limits(config: &Config) -> SessionLimits {
     }
 }
 
-fn standards(config: &Config) -> Requirements {
+fn requirements(config: &Config) -> Requirements {
     Requirements {
         machines: config.operator.machines,
         max_unverified: config.tailscale.max_unverified.duration(),

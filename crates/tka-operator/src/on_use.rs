@@ -11,7 +11,7 @@ use tka_api::resource::{ANNOTATION_LAST_USE, TkaSignin};
 use tka_core::session::whole_seconds;
 
 use crate::attempts::{Attempt, SignedIn};
-use crate::error::{found, is_about_another, status};
+use crate::error::{ignore_not_found, is_precondition_failure, status};
 use crate::live::LiveSession;
 use crate::provision::FIELD_MANAGER;
 use crate::records::Records;
@@ -26,21 +26,21 @@ impl Sessions {
         let name = live.session.name();
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(patch));
         let patched = self.signins.patch_metadata(name.as_str(), &parameters, &patch).await;
-        match found(patched) {
+        match ignore_not_found(patched) {
             // Another of its name.
-            Err(error) if status(&error).is_some_and(is_about_another) => Ok(()),
+            Err(error) if status(&error).is_some_and(is_precondition_failure) => Ok(()),
             written => Ok(written.map(drop)?),
         }
     }
 
     /// Begins the session that `attempt` is about, where `existing` has its name. The caller of this holds the session's lock.
-    pub(crate) async fn begin_by_use(
+    pub(crate) async fn begin_on_use(
         &self,
         attempt: &Attempt,
         existing: Option<TkaSignin>,
         records: &dyn Records,
     ) -> Result<SignedIn, Error> {
-        let (requested, max_sessions) = (&attempt.begun_for().session, attempt.begun_for().max_sessions);
+        let (requested, max_sessions) = (&attempt.sign_in().session, attempt.sign_in().max_sessions);
         if let Some(existing) = existing {
             if SessionState::of(&existing, (self.clock)()) != SessionState::None {
                 let there = objects::session(&existing)?;
@@ -50,7 +50,7 @@ impl Sessions {
             self.finish_termination(&existing).await?;
         }
         // Asked once more when it is written. Asked before, a session that was ended costs no write.
-        self.refuse_ended(&attempt.name()).await?;
+        self.check_tombstone(&attempt.name()).await?;
         self.check_device_quotas(requested)?;
         let session = &attempt.freeze_session();
         let desired = objects::signin(session, max_sessions, &self.namespace);
@@ -66,7 +66,7 @@ impl Sessions {
             created => created?,
         };
         // A caller who signs in explicitly at this moment keeps that session.
-        self.give(attempt, &signin, session, Precondition::SameVersion, records)
+        self.admit_and_provision(attempt, &signin, session, Precondition::SameVersion, records)
             .await
     }
 
@@ -75,7 +75,7 @@ impl Sessions {
         if existing.metadata.deletion_timestamp.is_some() {
             return self.finish(existing, &*self.records).await;
         }
-        let how = self.over(&objects::session(existing)?);
+        let how = self.end_reason_of_expired(&objects::session(existing)?);
         let ended = self.conclude(existing, how, Precondition::SameVersion, &*self.records);
         ended.await.map(drop)
     }
@@ -84,10 +84,10 @@ impl Sessions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::attempts::{Part, SignIn};
-    use crate::double::{self, Answer, ApiRequest, StoredSignin};
-    use crate::end_reason::Intent;
+    use crate::attempts::{AttemptRole, SignIn};
+    use crate::end_reason::EndRecord;
     use crate::examples::at;
+    use crate::fake_api_server::{self, Answer, ApiRequest, StoredSignin};
     use crate::{EndReason, examples, progress};
     use serde_json::{Value, json};
     use std::sync::{Arc, Mutex};
@@ -131,14 +131,17 @@ mod tests {
                 }
                 return tombstone
                     .clone()
-                    .map_or_else(|| double::failure(404, 0), |there| (200, there));
+                    .map_or_else(|| fake_api_server::failure(404, 0), |there| (200, there));
             }
             self.kept.answer(request)
         }
 
         async fn used(&self, session: &Session, now: i64) -> Result<Arc<SignedIn>, Arc<Error>> {
             let server = self.clone();
-            let sessions = examples::sessions(double::clients(move |request| Some(server.answer(request))), at(now));
+            let sessions = examples::sessions(
+                fake_api_server::clients(move |request| Some(server.answer(request))),
+                at(now),
+            );
             let sign_in = SignIn {
                 session: session.clone(),
                 max_sessions: None,
@@ -146,10 +149,10 @@ mod tests {
                 approved: None,
                 break_glass: false,
             };
-            let Part::Leader(attempt) = sessions.join(&sign_in) else {
+            let AttemptRole::Leader(attempt) = sessions.join(&sign_in) else {
                 panic!("it waits")
             };
-            let (attempt, lock) = sessions.lock_for(*attempt).await?;
+            let (attempt, lock) = sessions.lock_attempt(*attempt).await?;
             sessions.sign_in(attempt, &lock, &examples::Unrecorded).await
         }
 
@@ -182,7 +185,7 @@ mod tests {
             (EndReason::Expired, false),
         ] {
             let mut signin = provisioned(&asked);
-            let intent = Intent::new(&asked, end.clone(), at(150)).to_annotation();
+            let intent = EndRecord::new(&asked, end.clone(), at(150)).to_annotation();
             let annotations = signin.metadata.annotations.get_or_insert_default();
             annotations.insert(ANNOTATION_END.into(), intent);
             let server = Server::with(&signin);
@@ -211,12 +214,12 @@ mod tests {
 
     #[tokio::test]
     async fn session_that_was_ended_costs_no_write() {
-        let by_use = session(SignInTrigger::ByUse, 160);
-        let server = Server::with(&objects::signin(&by_use, None, "tka"));
+        let on_use = session(SignInTrigger::ByUse, 160);
+        let server = Server::with(&objects::signin(&on_use, None, "tka"));
         *server.kept.0.lock().unwrap() = None;
         let labels = json!({"tka.specht-labs.de/tombstone": "true"});
         *server.tombstone.lock().unwrap() = Some(json!({"metadata": {"name": "x", "labels": labels}}));
-        let refused = server.used(&by_use, 160).await.unwrap_err();
+        let refused = server.used(&on_use, 160).await.unwrap_err();
         assert!(matches!(*refused, Error::EndedOnPurpose(_)), "{refused:?}");
         assert_eq!(server.writes(), Vec::<String>::new());
     }
