@@ -82,8 +82,8 @@ impl Document {
         })
     }
 
-    /// The same with `text` as what the `exec` of a user says under `key`, where it says something there. All else of the user stays,
-    /// also what we know nothing of.
+    /// Sets `key` of the `exec` of a user to `text`. Where the user has no such key it changes nothing. All else of the user stays, also what we know
+    /// nothing of.
     pub fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
         let at = self.position(List::Users, user).ok_or(Refused::SideEffects)?;
         let exec = self.body(List::Users, user).and_then(|body| body.get("exec"));
@@ -230,8 +230,7 @@ impl Document {
         Ok(vec![edit.ok_or(Refused::SideEffects)?])
     }
 
-    /// The first of `edits` that makes what is wanted of the value of `key`, and leaves all others what they are. Then kubectl must
-    /// read one of `says`.
+    /// Applies the first of `edits` that changes the value of `key` as wanted, and no other value. kubectl must then read one of `says`.
     fn changed(
         &self,
         edits: Vec<Edit>,

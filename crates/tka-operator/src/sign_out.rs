@@ -86,9 +86,8 @@ fn last(sessions: impl Iterator<Item = Session>) -> Option<Session> {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Ends for their owner the sessions of `caller` on this device that are not kept apart, and its elevations. These are those of the `names`, and
-    /// all others, also where their rule no longer reaches the caller. Those too of which an earlier attempt has left something. Returns the one that
-    /// was signed in to last.
+    /// Ends the sessions of `caller` on this device that have no label, and its elevations. They are found by `names` and by label, so that one is
+    /// found whose rule no longer reaches the caller, and one of which an earlier attempt left something. Returns the one that was signed in to last.
     pub async fn sign_out(
         &self,
         caller: &Caller,

@@ -293,7 +293,7 @@ impl Sessions {
         if objects::session(signin).is_ok() {
             self.delete_children(signin).await?;
         } else {
-            // Its name may be anything, that of an account which is none of ours too.
+            // Its name is not trusted: it may be that of a foreign ServiceAccount. So what is deleted is found by label.
             self.sweep().await?;
         }
         self.record_and_release(signin, records).await
@@ -345,7 +345,7 @@ impl Sessions {
             return Ok(());
         }
         tracing::warn!(session = %session.name(), reason = %how, "audit record of the end not written yet; keeping the finalizer");
-        // What comes of that one is not heard any more. This one is waited for as long as it takes.
+        // The first call took too long, and its result is dropped. This one records in the background, for as long as it takes.
         let (records, session, how) = (Arc::clone(&self.records), session.clone(), how.clone());
         tokio::spawn(async move {
             records.ended(&session, &how).await;

@@ -30,7 +30,7 @@ use last_verified::LastVerified;
 use retry_backoff::RetryBackoff;
 use schedule::{PeriodicCheck, rounds};
 
-/// How long a changed policy may go unnoticed of which tailscaled tells nothing.
+/// How long a changed policy may go unnoticed. tailscaled does not tell of every change.
 const PERIOD: Duration = Duration::from_secs(30);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -142,7 +142,7 @@ async fn watch_ipn_bus(tailnet: &LocalApi, contact: &Contact, wake: &Notify) {
             Err(error) => error,
         };
         contact.heard(Err(error.to_string()));
-        // From here on the sessions are in doubt, and the limit of that runs.
+        // From here on the sessions are not verified, and `maxUnverified` runs.
         wake.notify_one();
         sleep(RETRY).await;
     }
@@ -181,7 +181,7 @@ impl PeriodicCheck for Checks {
         let started = Instant::now();
         self.requirements = *self.with.requirements.borrow();
         self.last_verified.limit = self.requirements.max_unverified;
-        // Before tailscaled is asked: its answer is then later than the one that any of these was given by.
+        // Sessions are read before tailscaled is asked: its answer is then newer than the one that each was granted by.
         let sessions = self.active();
         let devices = sessions.iter().map(|session| device(session).to_owned()).collect();
         self.forget_gone(&sessions, &devices);
@@ -297,8 +297,8 @@ impl Checks {
         all
     }
 
-    /// The next round is not later than the first doubt's end or what was put off, where that is `ours` to end. What ends a session may not have
-    /// reached the store yet, which is no reason to spin.
+    /// The next round begins when a session has gone unverified for too long, or when a retry is due, where that is `ours` to do. What ends a session may
+    /// not have reached the store yet, which is no reason to spin.
     fn next(&self, ours: bool, started: Instant, all_well: bool) -> Instant {
         let soon = Instant::now() + RETRY;
         let regular = if all_well { started + PERIOD } else { soon };

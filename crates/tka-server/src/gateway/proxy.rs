@@ -136,7 +136,7 @@ async fn forward(
         let answer = unwrap_or_record(answer, &method, &mut proxied)?;
         return proxied.upgraded(app, answer, caller, is_exec).await;
     }
-    // What is carried for a session that another of its name replaces must end: this holds nothing that would keep it open.
+    // The request holds no session entry: one that another session of the same name replaces must end.
     drop(access);
     let answer = proxied.gate.run(gateway.upstream.send(upstream_request)).await;
     let answer = unwrap_or_record(answer, &method, &mut proxied)?;
@@ -204,7 +204,7 @@ async fn build_upstream_request(
     let body = if http_body::Body::is_end_stream(&body) {
         Empty::new().map_err(|never| match never {}).boxed_unsync()
     } else {
-        // Trailers do not go on: they are headers that no table rules.
+        // Trailers do not go on: they are headers too, and `RULES` does not cover them.
         let last_use = access.entry.last_use().clone();
         let data = body
             .into_data_stream()

@@ -84,7 +84,8 @@ impl std::fmt::Debug for GatewaySessions {
 }
 
 impl GatewaySessions {
-    /// The sessions that `watched` tells of, while it is `watch_activity`. At most `limit` requests of each are carried at a time, and `all` in all, until `stop`.
+    /// Tracks the sessions in `watched`, for as long as `watch_activity` says that the watch is alive. At most `limit` requests of each are carried at a time, and
+    /// `all` in all, until `stop`.
     #[must_use]
     pub fn new(
         watched: WatchedSessions,
