@@ -1,7 +1,9 @@
 //! `cargo xtask demo`: the whole story, with the real `tka` and `kubectl`, on a testbed of its own.
 
 mod committed;
+mod oncall;
 mod person;
+mod receiver;
 mod stage;
 mod story;
 

@@ -7,7 +7,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use testbed::{Node, Testbed};
+use testbed::{Node, Server, Testbed};
 
 /// A person at their device.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub(crate) struct Person {
     home: PathBuf,
     bin: PathBuf,
     proxy: String,
+    /// The socket of the tailscaled on her device.
+    socket: PathBuf,
     server: String,
     /// Where her login session keeps what must not reach a disk.
     runtime: TempDir,
@@ -36,8 +38,17 @@ pub(crate) struct Said {
 // === impl Person ===
 
 impl Person {
-    /// The person at `node`.
+    /// The person at `node`, who uses the testbed's server.
     pub(crate) fn at(testbed: &Testbed, node: &Node) -> Result<Self, Box<dyn std::error::Error>> {
+        Self::of_server(testbed, node, &testbed.main_server()?)
+    }
+
+    /// The person at `node`, who uses `server`.
+    pub(crate) fn of_server(
+        testbed: &Testbed,
+        node: &Node,
+        server: &Server,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let home = testbed.dir().join("homes").join(node.hostname());
         fs::create_dir_all(&home)?;
         Ok(Self {
@@ -45,7 +56,8 @@ impl Person {
             home,
             bin: testbed.bin(),
             proxy: node.proxy(),
-            server: testbed.main_server()?.url(),
+            socket: node.socket().to_owned(),
+            server: server.url(),
             runtime: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?,
         })
     }
@@ -54,6 +66,16 @@ impl Person {
     pub(crate) fn tka(&self, args: &[&str]) -> io::Result<Said> {
         let mut command = self.command("tka", args);
         command.args(["--server", &self.server]).env("HTTP_PROXY", &self.proxy);
+        self.run(command, "tka", args)
+    }
+
+    /// Types `tka …` where kubectl would use that kubeconfig.
+    pub(crate) fn tka_with(&self, kubeconfig: &Path, args: &[&str]) -> io::Result<Said> {
+        let mut command = self.command("tka", args);
+        command
+            .args(["--server", &self.server])
+            .env("HTTP_PROXY", &self.proxy)
+            .env("KUBECONFIG", kubeconfig);
         self.run(command, "tka", args)
     }
 
@@ -109,6 +131,7 @@ impl Person {
             .env("HOME", &self.home)
             .env("PATH", &self.bin)
             .env("XDG_RUNTIME_DIR", self.runtime.path())
+            .env("TKA_TAILSCALE_SOCKET", &self.socket)
             .current_dir(&self.home);
         command
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use testbed::{CAPABILITY, Testbed};
 
 use super::{
-    committed,
+    committed, oncall,
     person::Person,
     stage::{Stage, Told},
 };
@@ -51,6 +51,7 @@ pub(crate) fn tell(stage: &mut Stage, testbed: &Testbed) {
     sign_out(stage, &alice, stolen);
     short_session(stage, testbed, &carol);
     committed::tell(stage, testbed, &carol);
+    oncall::tell(stage, testbed);
     stage.step("the others sign out, and nothing is left", || {
         for person in [&bob, &namesake] {
             person.tka(&["logout", "--quiet"])?.success()?;
