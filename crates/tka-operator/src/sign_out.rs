@@ -5,7 +5,6 @@
 //!
 //! Of many sessions the access goes first, of all of them. Their records and what else is left follow.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::future::{join_all, try_join, try_join_all};
@@ -106,15 +105,21 @@ impl Sessions {
     }
 
     /// All of `caller`'s on this device, and what has these names.
+    ///
+    /// What has a name `by_rule` is read at this moment: it may have begun a moment ago, at another replica too. Others are by rules that reach the caller
+    /// no more. They are older, and revocation ends what is missed of them.
     async fn list_for_device(&self, caller: &Caller, by_rule: Vec<SessionName>) -> Result<Vec<TkaSignin>, Error> {
+        if by_rule.is_empty() {
+            return self.signins_of_caller(caller).await;
+        }
         let reads = by_rule
-            .into_iter()
+            .iter()
             .map(|name| async move { self.signins.get_opt(name.as_str()).await });
         let reads = async { Ok(try_join_all(reads).await?) };
-        let (current, known) = try_join(reads, self.signins_of_caller(caller)).await?;
-        let all = current.into_iter().flatten().chain(known);
-        let by_name: BTreeMap<_, _> = all.map(|signin| (signin.name_any(), signin)).collect();
-        Ok(by_name.into_values().collect())
+        let (current, mut cached) = try_join(reads, self.cached_signins_of_caller(caller)).await?;
+        // What was read by name, or was not there, is newer.
+        cached.retain(|signin| by_rule.iter().all(|name| signin.name_any() != name.as_str()));
+        Ok(current.into_iter().flatten().chain(cached).collect())
     }
 
     /// Ends the session that `signin` holds, which was read a moment ago.

@@ -8,6 +8,7 @@ use futures::future::{BoxFuture, ready};
 use kube::runtime::reflector::{self, store::Writer};
 use kube::runtime::watcher::Event;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tka_api::resource::ANNOTATION_END;
 use tokio::sync::watch;
@@ -23,6 +24,8 @@ struct Inner {
     changes: watch::Sender<()>,
     /// Whether the watch tells.
     tells: bool,
+    /// What its cache has, where that is behind.
+    cached: Mutex<Option<Vec<TkaSignin>>>,
     /// What to answer the first request that says this.
     fault: Mutex<Option<(&'static str, Answer)>>,
 }
@@ -39,6 +42,7 @@ impl Server {
             writer: Mutex::new(writer),
             changes,
             tells: true,
+            cached: Mutex::default(),
             fault: Mutex::default(),
         }));
         for kept in server.0.kept.values() {
@@ -89,6 +93,10 @@ impl Server {
             return (200, json!({"kind": "Status", "status": "Success"}));
         }
         if request.path.ends_with("/tkasignins") {
+            let cached = self.0.cached.lock().unwrap();
+            if let (Some(cached), true) = (&*cached, request.query.contains("resourceVersion=0")) {
+                return fake_api_server::list(cached);
+            }
             let all: Vec<_> = self.0.kept.values().filter_map(StoredSignin::now).collect();
             return fake_api_server::list(&all);
         }
@@ -214,6 +222,25 @@ async fn session_whose_rule_is_gone_ends_too() {
     let last = sessions.sign_out(caller, by_rule, &records).await.unwrap();
     assert!(last.is_some());
     assert_eq!(server.left(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cache_that_is_behind_hides_and_keeps_nothing() {
+    let of_device = sessions_of_device(0);
+    let (session, caller) = (&of_device[0], &of_device[0].caller);
+    let by_rule = || vec![session.name()];
+    let (server, sessions) = Server::new(&signins(&of_device), true);
+    *server.0.cached.lock().unwrap() = Some(vec![]);
+    let signed_out = sessions.sign_out(caller, by_rule(), &EndRecorder::default()).await;
+    assert_eq!(signed_out.unwrap().as_ref(), Some(session), "it began a moment ago");
+    *server.0.cached.lock().unwrap() = Some(signins(&of_device));
+    let signed_out = sessions.sign_out(caller, by_rule(), &EndRecorder::default()).await;
+    assert_eq!(signed_out.unwrap(), None, "it ended a moment ago");
+    // Where no rule names any, the cache does not count.
+    let (server, sessions) = Server::new(&signins(&of_device), true);
+    *server.0.cached.lock().unwrap() = Some(vec![]);
+    let signed_out = sessions.sign_out(caller, vec![], &EndRecorder::default()).await;
+    assert_eq!(signed_out.unwrap().as_ref(), Some(session));
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
-use tka_core::{Session, SessionLabel};
+use tka_core::session::elevations;
+use tka_core::{ApplicableRules, Caller, Session, SessionLabel, SessionName};
 use tka_operator::{RequestState, SignOut, WaitingSignIn};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -111,7 +112,7 @@ async fn end_of_device(
     identified: &Identified,
 ) -> Result<Response, Failure> {
     let rules = applicable_rules(app, identified);
-    let by_rule = rules.map_or_else(|_| Vec::new(), |rules| names(&identified.caller, &rules).collect());
+    let by_rule = rules.map_or_else(|_| Vec::new(), |rules| names_by_rule(&identified.caller, &rules));
     let (on, context, caller) = (Arc::clone(app), Arc::clone(context), identified.caller.clone());
     let ended = app.work.run_to_completion(async move {
         let records = RequestAudit::new(&on.audit, &context);
@@ -119,6 +120,11 @@ async fn end_of_device(
     });
     let last = ended.await?.ok_or_else(|| not_signed_in(app, identified))?;
     Ok(Json(view::login(&last)).into_response())
+}
+
+/// What a sign-out of this device ends by `rules`: its sessions, and its elevations.
+fn names_by_rule(caller: &Caller, rules: &ApplicableRules) -> Vec<SessionName> {
+    names(caller, rules).chain(elevations(caller, rules)).collect()
 }
 
 /// Ends `all`, of which `last` was signed in to last, for a request that `began` then, and answers when their access is gone. If that takes too long it goes on.
