@@ -111,7 +111,7 @@ impl LeaseState {
 
     /// The Lease was renewed by a request that began at `asked_at`. If it lapsed before the answer, this counts as a new gain, so that all
     /// sessions are reconciled again.
-    fn replace_sign_in(&mut self, asked_at: Instant) {
+    fn renew(&mut self, asked_at: Instant) {
         if !self.is(Instant::now()) {
             self.acquisitions += 1;
         }
@@ -203,7 +203,7 @@ impl Election {
                     tracing::warn!("this replica's Lease lapsed; it is renewed and all sessions are reconciled again");
                 }
                 self.observe(Some(lease));
-                self.held.send_modify(|held| held.replace_sign_in(asked_at));
+                self.held.send_modify(|held| held.renew(asked_at));
             }
             Err(error) => {
                 self.not_before = Instant::now() + again(&error);
@@ -359,10 +359,10 @@ mod tests {
         let mut acquisitions = Box::pin(leadership.acquisitions());
         assert!(!leadership.is_held() && acquisitions.next().now_or_never().is_none());
         for _ in 1..3 {
-            sender.send_modify(|held| held.replace_sign_in(Instant::now()));
+            sender.send_modify(|held| held.renew(Instant::now()));
             assert!(leadership.is_held() && acquisitions.next().now_or_never().is_some());
             tokio::time::advance(RENEW_DEADLINE / 2).await;
-            sender.send_modify(|held| held.replace_sign_in(Instant::now()));
+            sender.send_modify(|held| held.renew(Instant::now()));
             assert!(acquisitions.next().now_or_never().is_none(), "a renewal is no gain");
             tokio::time::advance(RENEW_DEADLINE).await;
             assert!(!leadership.is_held());
@@ -376,13 +376,13 @@ mod tests {
         let (sender, receiver) = watch::channel(LeaseState::default());
         let leadership = Leadership(receiver);
         let mut acquisitions = Box::pin(leadership.acquisitions());
-        sender.send_modify(|held| held.replace_sign_in(Instant::now()));
+        sender.send_modify(|held| held.renew(Instant::now()));
         assert!(acquisitions.next().now_or_never().is_some());
         tokio::time::advance(RENEW_DEADLINE / 2).await;
         let asked_at = Instant::now();
         tokio::time::advance(RENEW_DEADLINE / 2 + RETRY).await;
         assert!(!leadership.is_held());
-        sender.send_modify(|held| held.replace_sign_in(asked_at));
+        sender.send_modify(|held| held.renew(asked_at));
         assert!(leadership.is_held() && acquisitions.next().now_or_never().is_some());
     }
 

@@ -87,7 +87,7 @@ impl<K: Send + 'static> ProxiedRequest<K> {
 
     /// It is not known what came of the request, and why not.
     pub(super) fn unanswered(&mut self, why: &dyn std::fmt::Display) {
-        self.record.with_cause(why);
+        self.record.set_cause(why);
         if let Some(recording) = &self.recording {
             recording.unanswered(why);
         }
@@ -133,7 +133,7 @@ impl<K: Send + 'static> ProxiedRequest<K> {
             let cut = relay(TokioIo::new(caller), TokioIo::new(upstream), stream).await;
             if let Some(recording) = recording {
                 if let Some(failure) = recording.failure() {
-                    record.with_cause(&failure);
+                    record.set_cause(&failure);
                 }
                 recording.end(cut.as_ref());
             }
@@ -142,7 +142,7 @@ impl<K: Send + 'static> ProxiedRequest<K> {
                 if why.kind() == CutKind::Unrecorded {
                     metrics.gateway.cut(why.kind(), 1);
                 }
-                record.with_cause(&why);
+                record.set_cause(&why);
             }
         });
         let (mut head, _) = answer.into_parts();

@@ -16,7 +16,8 @@ use hyper::upgrade::OnUpgrade;
 use tka_core::Recording;
 use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::PodAccess;
-use tka_gateway::{Identity, StopReason, Unrecordable, UpstreamError, gated_body, headers};
+use tka_gateway::{Gate, Identity, StopReason, Unrecordable, UpstreamError, gated_body, headers};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
 use super::access::{AuthorizedRequest, access};
@@ -30,6 +31,10 @@ use crate::answer::Failure;
 use crate::audit_context::AuditContext;
 use crate::connections::ConnectionPermit;
 use crate::telemetry::inject_trace;
+use crate::write_timeout::StreamGuard;
+
+/// A request as it goes on to the API server.
+type UpstreamRequest = axum::http::Request<BoxBody>;
 
 /// How long the end of an empty body may take to come.
 const EMPTY_BODY: Duration = Duration::from_secs(2);
@@ -54,93 +59,134 @@ pub(super) async fn proxy(
         let last = key.and_then(|key| reasons.last(key, Instant::now()));
         last.map_or_else(|| why.into(), |reason| Failure::new(reason.status, reason.message, &[]))
     })?;
-    let proxied = forward(app, gateway, context, access, plan, head, body).await;
-    let (status, message) = match &proxied {
+    let proxy = Proxy { app, gateway, context };
+    let result = proxy.forward(access, plan, head, body).await;
+    let (status, message) = match &result {
         Ok(answer) => match answer.extensions().get::<Refused>() {
             Some(Refused(message)) => (answer.status(), message),
-            None => return proxied,
+            None => return result,
         },
         Err(failure) => (failure.status, &failure.body.message),
     };
     if let Some(key) = key.filter(|_| plan == RecordingPlan::Required) {
         reasons.keep(key, Instant::now(), status, message);
     }
-    proxied
+    result
 }
 
-async fn forward(
-    app: &Arc<App>,
-    gateway: &Arc<Gateway>,
-    context: &Arc<AuditContext>,
-    access: AuthorizedRequest,
-    plan: RecordingPlan,
-    mut head: Parts,
-    body: Body,
-) -> Result<Response, Failure> {
-    // A connection that cannot be upgraded would answer what no recorder sees.
-    if plan == RecordingPlan::Required && head.extensions.get::<OnUpgrade>().is_none() {
-        return Err(NotRecorded::Unrecordable(Unrecordable::Protocol).into());
+/// What a request keeps while it is carried: its places, and what marks its connection. An upgrade outlives what serves the connection.
+type Permits = ([OwnedSemaphorePermit; 2], Option<StreamGuard>, Option<ConnectionPermit>);
+
+/// What carrying a request needs beside it.
+#[derive(Clone, Copy)]
+struct Proxy<'a> {
+    app: &'a Arc<App>,
+    gateway: &'a Arc<Gateway>,
+    context: &'a Arc<AuditContext>,
+}
+
+// === impl Proxy ===
+
+impl Proxy<'_> {
+    async fn forward(
+        self,
+        access: AuthorizedRequest,
+        plan: RecordingPlan,
+        head: Parts,
+        body: Body,
+    ) -> Result<Response, Failure> {
+        // A connection that cannot be upgraded would answer what no recorder sees.
+        if plan == RecordingPlan::Required && head.extensions.get::<OnUpgrade>().is_none() {
+            return Err(NotRecorded::Unrecordable(Unrecordable::Protocol).into());
+        }
+        let body = match headers::upgrade(&head.headers) {
+            Some(_) => require_empty_body(body).await?,
+            None => body,
+        };
+        let permits = self.acquire(&access, &head)?;
+        let mut gate = access.entry.gate();
+        if access.info.verb == "watch" {
+            gate = gate.of_watch();
+        }
+        // Before a token is asked for: while nothing may move, nothing is asked of the API server either.
+        gate.open().await.map_err(stop_failure)?;
+        let (request, proxied) = self.begin(&access, plan, &head, body, (gate, permits)).await?;
+        self.send(access, head, request, proxied).await
     }
-    let body = match headers::upgrade(&head.headers) {
-        Some(_) => require_empty_body(body).await?,
-        None => body,
-    };
-    // The connection's place is kept too: an upgrade outlives what serves the connection.
-    let connection = head.extensions.get::<ConnectionPermit>().cloned();
-    let proxied = connection.as_ref().map(|place| place.carries_stream(gateway.unread));
-    let place = (
-        gateway.streams.place(&access.entry).ok_or_else(too_many)?,
-        proxied,
-        connection,
-    );
-    let mut gate = access.entry.gate();
-    if access.info.verb == "watch" {
-        gate = gate.of_watch();
+
+    /// Takes a place for the request.
+    fn acquire(self, access: &AuthorizedRequest, head: &Parts) -> Result<Permits, Failure> {
+        let places = self.gateway.streams.place(&access.entry).ok_or_else(too_many)?;
+        let connection = head.extensions.get::<ConnectionPermit>().cloned();
+        let stream = connection
+            .as_ref()
+            .map(|permit| permit.carries_stream(self.gateway.unread));
+        Ok((places, stream, connection))
     }
-    // Before a token is asked for: while nothing may move, nothing is asked of the API server either.
-    gate.open().await.map_err(stop_failure)?;
-    let mut record = RequestRecord::new(app, gateway.level, context, &access, &head);
-    if gateway.recordings.is_unrecorded(access.recording, access.interactive) {
-        record.with_cause(&NO_PLACE);
+
+    /// Makes the request that goes on, and records that it does. Unless this returns well it must not be sent.
+    async fn begin(
+        self,
+        access: &AuthorizedRequest,
+        plan: RecordingPlan,
+        head: &Parts,
+        body: Body,
+        (gate, kept): (Gate, Permits),
+    ) -> Result<(UpstreamRequest, ProxiedRequest<Permits>), Failure> {
+        let Self { app, gateway, context } = self;
+        let mut record = RequestRecord::new(app, gateway.level, context, access, head);
+        if gateway.recordings.is_unrecorded(access.recording, access.interactive) {
+            record.set_cause(&NO_PLACE);
+        }
+        let mut request = build_upstream_request(app, gateway, access, &record, head, body).await?;
+        let recorded = || metadata(access, &head.headers);
+        let recordings = &gateway.recordings;
+        let recording = recordings
+            .begin(plan, app, recorded, record.audit_id(), request.headers_mut())
+            .await?;
+        if let Some(recording) = &recording {
+            record.recorded(&recording.name);
+        }
+        record.before().await?;
+        record.mark_sent(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
+        if let Some(recording) = &recording {
+            recording.mark_sent();
+        }
+        let proxied = ProxiedRequest {
+            gate,
+            record,
+            recording,
+            last_use: access.entry.last_use().clone(),
+            // A connection of HTTP/1.1 is watched as a whole.
+            unread: (head.version == Version::HTTP_2).then_some(gateway.unread),
+            kept,
+        };
+        Ok((request, proxied))
     }
-    let mut upstream_request = build_upstream_request(app, gateway, &access, &record, &head, body).await?;
-    let recordings = &gateway.recordings;
-    let headers = upstream_request.headers_mut();
-    let recorded = || metadata(&access, &head.headers);
-    let recording = recordings
-        .begin(plan, app, recorded, record.audit_id(), headers)
-        .await?;
-    if let Some(recording) = &recording {
-        record.recorded(&recording.name);
+
+    /// Sends the request, and returns the answer.
+    async fn send(
+        self,
+        access: AuthorizedRequest,
+        mut head: Parts,
+        request: UpstreamRequest,
+        mut proxied: ProxiedRequest<Permits>,
+    ) -> Result<Response, Failure> {
+        let upstream = &self.gateway.upstream;
+        // An upgrade that goes on was put on again.
+        let is_upgrade = request.headers().contains_key(UPGRADE);
+        if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
+            let is_exec = access.interactive == Some(PodAccess::Exec);
+            let answer = proxied.gate.run(upstream.upgrade(request)).await;
+            let answer = unwrap_or_record(answer, &head.method, &mut proxied)?;
+            return proxied.upgraded(self.app, answer, caller, is_exec).await;
+        }
+        // The request holds no session entry: one that another session of the same name replaces must end.
+        drop(access);
+        let answer = proxied.gate.run(upstream.send(request)).await;
+        let answer = unwrap_or_record(answer, &head.method, &mut proxied)?;
+        Ok(proxied.finish(answer))
     }
-    record.before().await?;
-    record.mark_sent(app.metrics.gateway.begins(&access.info, access.interactive.is_some()));
-    let mut proxied = ProxiedRequest {
-        gate,
-        record,
-        recording,
-        last_use: access.entry.last_use().clone(),
-        // A connection of HTTP/1.1 is watched as a whole.
-        unread: (head.version == Version::HTTP_2).then_some(gateway.unread),
-        kept: place,
-    };
-    if let Some(recording) = &proxied.recording {
-        recording.mark_sent();
-    }
-    let method = head.method.clone();
-    // An upgrade that goes on was put on again.
-    let is_upgrade = upstream_request.headers().contains_key(UPGRADE);
-    if is_upgrade && let Some(caller) = head.extensions.remove::<OnUpgrade>() {
-        let is_exec = access.interactive == Some(PodAccess::Exec);
-        let answer = proxied.gate.run(gateway.upstream.upgrade(upstream_request)).await;
-        let answer = unwrap_or_record(answer, &method, &mut proxied)?;
-        return proxied.upgraded(app, answer, caller, is_exec).await;
-    }
-    // The request holds no session entry: one that another session of the same name replaces must end.
-    drop(access);
-    let answer = proxied.gate.run(gateway.upstream.send(upstream_request)).await;
-    let answer = unwrap_or_record(answer, &method, &mut proxied)?;
-    Ok(proxied.finish(answer))
 }
 
 /// The body of a request to upgrade, which must be empty. Data in it would bypass what is recorded and counted. What takes the connection over at the
@@ -187,7 +233,7 @@ async fn build_upstream_request(
     record: &RequestRecord,
     head: &Parts,
     body: Body,
-) -> Result<axum::http::Request<BoxBody>, Failure> {
+) -> Result<UpstreamRequest, Failure> {
     let token = access.entry.token(&app.sessions, (app.clock)()).await?;
     let identity = Identity {
         token: &token,

@@ -111,7 +111,7 @@ impl RequestRecord {
     }
 
     /// What went wrong: no answer came, the stream was cut, or its recording is not whole. The last word counts.
-    pub(super) fn with_cause(&mut self, why: &dyn std::fmt::Display) {
+    pub(super) fn set_cause(&mut self, why: &dyn std::fmt::Display) {
         self.why = Some(why.to_string());
     }
 

@@ -120,7 +120,7 @@ impl GatewaySessions {
             entries.retain(|other, _, entry| {
                 let is_replaced = other == name.as_str();
                 if is_replaced {
-                    self.stop_failure(entry, &Cut::new(CutKind::Ended, ENDED));
+                    self.cut(entry, &Cut::new(CutKind::Ended, ENDED));
                 }
                 !is_replaced
             });
@@ -146,7 +146,7 @@ impl GatewaySessions {
     }
 
     /// Cuts all that is carried for `entry`.
-    fn stop_failure(&self, entry: &GatewaySession, cut: &Cut) {
+    fn cut(&self, entry: &GatewaySession, cut: &Cut) {
         let under_way = self.limit.saturating_sub(entry.places.available_permits());
         self.metrics.cut(cut.kind(), under_way);
         let is_elevation_over = cut.kind() == CutKind::Ended && entry.known().live.session.is_elevation();
@@ -195,7 +195,7 @@ impl GatewaySessions {
         let mut entries = self.entries();
         self.stopped.cancel();
         for entry in entries.values() {
-            self.stop_failure(entry, &cut);
+            self.cut(entry, &cut);
         }
         entries.retain(|_, _, _| false);
     }
@@ -237,7 +237,7 @@ impl GatewaySessions {
             let deadline = entry.deadline(&self.watched, now, time);
             let flow = flow(silence, deadline.is_some(), self.stop.is_cancelled());
             if let Flow::Cut(cut) = &flow {
-                self.stop_failure(entry, cut);
+                self.cut(entry, cut);
                 return false;
             }
             entry.flow.send_if_modified(|there| {
