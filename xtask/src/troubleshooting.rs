@@ -103,7 +103,7 @@ pub(crate) fn check(root: &Path) -> Result<(), Error> {
     compare(&page, &known)
 }
 
-/// What the page quotes, the longest first: a line each, with the anchor of its section and the parts of it that are always the same, with tabs between.
+/// What the page quotes, the longest first. A line has the anchor of the section, and the parts of the message that are always the same, with tabs between.
 pub(crate) fn table(root: &Path) -> Result<String, Error> {
     Ok(rows(&read(&root.join(PAGE))?))
 }

@@ -201,8 +201,8 @@ impl Sessions {
 
     /// The same as the API server has it in its cache, which may lack what was written in the last milliseconds.
     ///
-    /// A list of this moment waits until that cache has caught up with etcd, where anything was written since: 80 ms were measured with Kubernetes 1.35
-    /// (<https://kep.k8s.io/2340>).
+    /// Where anything was written since, a list of this moment waits until that cache has caught up with etcd (<https://kep.k8s.io/2340>). 80 ms were
+    /// measured with Kubernetes 1.35.
     pub(crate) async fn cached_signins_of_caller(&self, caller: &Caller) -> Result<Vec<TkaSignin>, Error> {
         let cached = ListParams::default().labels(&of_caller(caller)).match_any();
         Ok(self.signins.list(&cached).await?.items)

@@ -85,8 +85,10 @@ fn last(sessions: impl Iterator<Item = Session>) -> Option<Session> {
 // === impl Sessions ===
 
 impl Sessions {
-    /// Ends the sessions of `caller` on this device that have no label, and its elevations. They are found by `names` and by label, so that one is
-    /// found whose rule no longer reaches the caller, and one of which an earlier attempt left something. Returns the one that was signed in to last.
+    /// Ends the sessions of `caller` on this device that have no label, and its elevations. Returns the one that was signed in to last.
+    ///
+    /// They are found by `names` and by label. The latter finds those whose rule no longer reaches the caller, and those of which an earlier attempt left
+    /// something.
     pub async fn sign_out(
         &self,
         caller: &Caller,
