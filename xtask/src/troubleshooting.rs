@@ -76,8 +76,8 @@ const ENUMS: [(&str, &str, &str); 25] = [
     ("target", "crates/tka-gateway/src/target.rs", "TargetError"),
     ("header", "crates/tka-gateway/src/headers.rs", "HeaderError"),
 ];
-/// How long what is always the same of a message must be to lead to a section: `cannot write` is in too many.
-const SHORTEST: usize = 13;
+/// How long a part that is always the same must be to lead to a section: `cannot write` is in too many messages.
+const SHORTEST: usize = 16;
 /// What the chart refuses, and what the page calls all of it.
 const CHART: (&str, &str) = ("chart/refused", "charts/tka/templates/_refusals.tpl");
 
@@ -120,7 +120,7 @@ fn rows(page: &str) -> String {
     let length = |parts: &[String]| parts.iter().map(String::len).sum::<usize>();
     let mut rows: Vec<_> = anchors
         .into_iter()
-        .filter(|(parts, anchors)| length(parts) >= SHORTEST && anchors.len() == 1)
+        .filter(|(parts, anchors)| parts.iter().any(|part| part.len() >= SHORTEST) && anchors.len() == 1)
         .collect();
     // Those of the same length stay in their order.
     rows.sort_by_key(|(parts, _)| std::cmp::Reverse(length(parts)));
@@ -340,11 +340,12 @@ mod tests {
         let block = |text: &str| format!("```text\n{text}\n```\n");
         let page = [
             "# T\n\n### Not `there` …\n\n",
-            &block("no server at https://a.example.ts.net within 30 s\nthe name NAME: not found"),
+            &block("there is no server at https://a.example.ts.net within 30 s\nthe name NAME: not found"),
             "\n### Again\n\n",
             &block("the name NAME: not found\ncannot write PATH\nyou may not: ROLE is more than the rule gives"),
         ];
-        let expected = "again\tyou may not:\tis more than the rule gives\nnot-there-\tno server at\twithin\ts\n";
+        let expected =
+            "again\tyou may not:\tis more than the rule gives\nnot-there-\tthere is no server at\twithin\ts\n";
         assert_eq!(rows(&page.concat()), expected);
     }
 

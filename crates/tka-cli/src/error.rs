@@ -219,7 +219,7 @@ impl Error {
                 "sign in through the rule instead: `tka login --rule NAME`".into(),
                 "or ask the server's administrator to set gateway.enabled".into(),
             ],
-            Self::NotElevated { .. } => vec!["see your sessions on all devices with `tka sessions`".into()],
+            Self::NotElevated { .. } => vec!["see your sessions on all devices with `tka sessions`, and what waits for approval with `tka approvals`".into()],
             Self::AwaitsApproval { status } => vec![
                 format!(
                     "ask one of those who may approve it: they see it with `tka approvals`, as {}",

@@ -97,7 +97,14 @@ impl Sessions {
         let now = (self.clock)();
         let before = existing.as_ref().and_then(WaitingSignIn::of);
         if let Some(id) = ask.joins {
-            let joined = before.filter(|before| before.request.id == id && before.request.digest == *ask.digest);
+            let joined = before.filter(|before| before.request.id == id);
+            // Rule, caller or device changed, or are not the same yet at this replica: what waits is not answered for.
+            if joined
+                .as_ref()
+                .is_some_and(|joined| joined.request.digest != *ask.digest)
+            {
+                return Err(Error::Contended(ask.session.name().to_string()));
+            }
             let stored = existing.as_ref().and_then(|signin| SessionFilter::Live.stored(signin));
             return self.joined(joined, stored).await;
         }

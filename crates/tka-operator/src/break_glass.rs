@@ -3,6 +3,7 @@
 //! They are kept in a ConfigMap for each caller and rule, beyond the end of the session. So they are told again until one with oversight acknowledges
 //! them, at every replica and after restarts. The ConfigMap is written before the session, so that no such session exists without it.
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
@@ -77,12 +78,12 @@ impl Sessions {
         }
     }
 
-    /// Writes down that `emergency` was told again at this moment, unless it was changed since.
-    pub async fn record_reminder(&self, emergency: &UnacknowledgedSignIns) -> Result<(), Error> {
+    /// Writes down that `emergency` was told again, and when, unless it was changed since.
+    pub async fn record_reminder(&self, emergency: &UnacknowledgedSignIns, told: Timestamp) -> Result<(), Error> {
         let Some((session, last)) = emergency.session().zip(emergency.last()) else {
             return Ok(());
         };
-        let mut written = written(None, &session, &last.request, (self.clock)());
+        let mut written = written(None, &session, &last.request, told);
         written.sign_ins.clone_from(&emergency.sign_ins);
         written.count = emergency.count;
         let metadata = json!({"uid": emergency.uid, "resourceVersion": emergency.version});

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use futures::future::{join_all, try_join, try_join_all};
+use futures::future::{join_all, try_join_all};
 use futures::{StreamExt, stream};
 use kube::ResourceExt;
 use tka_api::resource::TkaSignin;
@@ -87,41 +87,42 @@ fn last(sessions: impl Iterator<Item = Session>) -> Option<Session> {
 impl Sessions {
     /// Ends the sessions of `caller` on this device that have no label, and its elevations. Returns the one that was signed in to last.
     ///
-    /// They are found by `names` and by label. The latter finds those whose rule no longer reaches the caller, and those of which an earlier attempt left
-    /// something.
+    /// What has one of the `names` is read and ended first. Then what else there is of the caller: by a rule that is gone, or that has not arrived at this replica,
+    /// and what an earlier attempt left. It is listed as of a moment within the sign-out.
     pub async fn sign_out(
         &self,
         caller: &Caller,
         names: Vec<SessionName>,
         records: &dyn Records,
     ) -> Result<Option<Session>, Error> {
-        let there = self.list_for_device(caller, names).await?.into_iter();
-        let meant: Vec<_> = there
-            .filter_map(|signin| Some((objects::session(&signin).ok()?, signin)))
-            .filter(|(session, _)| session.label.is_none() || session.is_elevation())
-            .collect();
-        // None is left because another fails.
-        let ends = join_all(meant.iter().map(|(_, signin)| self.end_at_version(signin, records))).await;
-        ends.into_iter().collect::<Result<Vec<()>, _>>()?;
-        Ok(last(meant.into_iter().map(|(session, _)| session)))
-    }
-
-    /// All of `caller`'s on this device, and what has these names.
-    ///
-    /// What has a name `by_rule` is read at this moment: it may have begun a moment ago, at another replica too. Others are by rules that reach the caller
-    /// no more. They are older, and revocation ends what is missed of them.
-    async fn list_for_device(&self, caller: &Caller, by_rule: Vec<SessionName>) -> Result<Vec<TkaSignin>, Error> {
-        if by_rule.is_empty() {
-            return self.signins_of_caller(caller).await;
-        }
-        let reads = by_rule
+        let before = self.newest_write();
+        let reads = names
             .iter()
             .map(|name| async move { self.signins.get_opt(name.as_str()).await });
-        let reads = async { Ok(try_join_all(reads).await?) };
-        let (current, mut cached) = try_join(reads, self.cached_signins_of_caller(caller)).await?;
-        // What was read by name, or was not there, is newer.
-        cached.retain(|signin| by_rule.iter().all(|name| signin.name_any() != name.as_str()));
-        Ok(current.into_iter().flatten().chain(cached).collect())
+        let named: Vec<_> = try_join_all(reads).await?.into_iter().flatten().collect();
+        let (mut meant, ended) = self.end_for_owner(&named, records).await;
+        let mut others = if meant.is_empty() {
+            self.signins_of_caller(caller).await?
+        } else {
+            self.signins_of_caller_since(caller, before).await?
+        };
+        others.retain(|other| named.iter().all(|named| named.uid() != other.uid()));
+        let (more, others_ended) = self.end_for_owner(&others, records).await;
+        meant.extend(more);
+        ended.and(others_ended)?;
+        Ok(last(meant.into_iter()))
+    }
+
+    /// Ends those of `signins` that a sign-out means, and returns these. None is left because another fails.
+    async fn end_for_owner(&self, signins: &[TkaSignin], records: &dyn Records) -> (Vec<Session>, Result<(), Error>) {
+        let sessions = signins
+            .iter()
+            .filter_map(|signin| Some((objects::session(signin).ok()?, signin)));
+        let (meant, signins): (Vec<_>, Vec<_>) = sessions
+            .filter(|(session, _)| session.label.is_none() || session.is_elevation())
+            .unzip();
+        let ends = join_all(signins.into_iter().map(|signin| self.end_at_version(signin, records))).await;
+        (meant, ends.into_iter().collect())
     }
 
     /// Ends the session that `signin` holds, which was read a moment ago.

@@ -414,7 +414,9 @@ impl Sessions {
             }
         }
         let patch = Patch::Merge(json!({ "metadata": metadata }));
-        ignore_not_found(self.signins.patch(&name, &PatchParams::default(), &patch).await)
+        let written = ignore_not_found(self.signins.patch(&name, &PatchParams::default(), &patch).await)?;
+        written.iter().for_each(|written| self.note_write(written));
+        Ok(written)
     }
 
     /// The object as it is now, unless it is gone, or another has its name.

@@ -46,13 +46,13 @@ pub(crate) fn begin(ctx: &CommandContext, access: &AccessRequest) -> Result<(), 
 /// Ends the elevations of this device, and withdraws those that wait for approval.
 pub(crate) fn end(ctx: &CommandContext) -> Result<(), Error> {
     let client = ctx.client()?;
-    // First: one that is approved meanwhile is found among the sessions below.
-    let is_any_withdrawn = withdraw_waiting(ctx, &client)?;
+    // First: one that is approved meanwhile is found among the sessions below. What fails of it keeps none of them.
+    let withdrawn = withdraw_waiting(ctx, &client);
     let of_this_device = |session: &SessionInfo| session.this_device && is_elevation(session);
     let elevations: Vec<_> = client.sessions()?.items.into_iter().filter(of_this_device).collect();
     if elevations.is_empty() {
         forget(ctx);
-        if is_any_withdrawn {
+        if withdrawn? {
             return Ok(());
         }
         return Err(Error::NotElevated {
@@ -72,7 +72,7 @@ pub(crate) fn end(ctx: &CommandContext) -> Result<(), Error> {
         ctx.ui.notify(&messages::done(&text, &ctx.ui.palette));
     }
     forget(ctx);
-    Ok(())
+    withdrawn.map(drop)
 }
 
 /// Withdraws the elevations of this device that wait for approval. Returns whether there was one.
@@ -90,8 +90,8 @@ fn withdraw_waiting(ctx: &CommandContext, client: &Client) -> Result<bool, Error
     for waiting in all.iter().filter(|one| is_meant(one)) {
         match client.withdraw(&waiting.status.session) {
             Ok(_) => {}
-            // It was denied or withdrawn meanwhile, or is over.
-            Err(error) if error.is_not_signed_in() => continue,
+            // It was decided or withdrawn meanwhile, or is over.
+            Err(error) if error.is_not_signed_in() || error.is_decided() => continue,
             Err(error) => return Err(error.into()),
         }
         is_any_withdrawn = true;

@@ -128,7 +128,7 @@ fn context_that_is_there_has_the_higher_role_until_it_is_ended() {
     --- stdout
     --- stderr
     ✗ this device is not elevated at http://127.0.0.1:PORT
-      do  see your sessions on all devices with `tka sessions`
+      do  see your sessions on all devices with `tka sessions`, and what waits for approval with `tka approvals`
     ");
     let requests = fake.requests();
     assert!(requests[1].line.ends_with("/login?via=gateway"), "{}", requests[1].line);

@@ -204,7 +204,7 @@ async fn remind(app: &App, emergency: &UnacknowledgedSignIns, told: &mut ToldHer
     match due(last(emergency), emergency.told.max(told_here), now) {
         // It was told, and that could not be written down.
         Due::Nothing if told_here > emergency.told => {
-            app.sessions.record_reminder(emergency).await?;
+            app.sessions.record_reminder(emergency, told_here).await?;
         }
         Due::Nothing => {}
         Due::Tell => {
@@ -213,7 +213,7 @@ async fn remind(app: &App, emergency: &UnacknowledgedSignIns, told: &mut ToldHer
             told.insert(emergency.name.clone(), now);
             let (session, username) = (&emergency.name, emergency.caller.username());
             tracing::warn!(%session, username, "break-glass sign-in not acknowledged");
-            app.sessions.record_reminder(emergency).await?;
+            app.sessions.record_reminder(emergency, now).await?;
         }
         Due::GiveUp => {
             let why = "it was told for thirty days, and is told no more";

@@ -149,6 +149,10 @@ async fn start(
         let (authorization, asked) = Box::pin(sign_in.ask(joins.as_deref())).await?;
         return Ok((authorization, Started::Requested(session, asked)));
     }
+    // What its caller waits for is a decision of others, and nothing else may begin by it.
+    if joins.is_some() {
+        return Err(changed_meanwhile());
+    }
     let (authorization, signed_in) = sign_in.run().await?;
     Ok((authorization, Started::SignedIn(signed_in)))
 }

@@ -77,6 +77,11 @@ impl ClientError {
         self.exit() == Exit::NotSignedIn
     }
 
+    /// Whether the server says that a sign-in was decided about already.
+    pub(crate) fn is_decided(&self) -> bool {
+        self.operation == Operation::Withdraw && matches!(&*self.kind, ClientErrorKind::Rejected { status: 409, .. })
+    }
+
     /// Whether the server has no such function.
     pub(crate) fn is_unsupported(&self) -> bool {
         self.exit() == Exit::Unsupported
