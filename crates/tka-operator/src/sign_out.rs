@@ -99,14 +99,14 @@ impl Sessions {
         let reads = names
             .iter()
             .map(|name| async move { self.signins.get_opt(name.as_str()).await });
-        let named: Vec<_> = try_join_all(reads).await?.into_iter().flatten().collect();
-        let (mut meant, ended) = self.end_for_owner(&named, records).await;
+        let by_name: Vec<_> = try_join_all(reads).await?.into_iter().flatten().collect();
+        let (mut meant, ended) = self.end_for_owner(&by_name, records).await;
         let mut others = if meant.is_empty() {
             self.signins_of_caller(caller).await?
         } else {
             self.signins_of_caller_since(caller, before).await?
         };
-        others.retain(|other| named.iter().all(|named| named.uid() != other.uid()));
+        others.retain(|other| by_name.iter().all(|found| found.uid() != other.uid()));
         let (more, others_ended) = self.end_for_owner(&others, records).await;
         meant.extend(more);
         ended.and(others_ended)?;

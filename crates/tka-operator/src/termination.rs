@@ -415,7 +415,9 @@ impl Sessions {
         }
         let patch = Patch::Merge(json!({ "metadata": metadata }));
         let written = ignore_not_found(self.signins.patch(&name, &PatchParams::default(), &patch).await)?;
-        written.iter().for_each(|written| self.note_write(written));
+        if let Some(written) = &written {
+            self.note_write(written);
+        }
         Ok(written)
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use e2e::faults::{Fault, Found, Moment, Proxy, Request, State, Which};
 use e2e::user::ALICE;
 use e2e::{Kind, Outcome, Records, Site, World, rule, wait};
+use jiff::Timestamp;
 use serde_json::json;
 use testbed::ServerOptions;
 
@@ -104,6 +105,8 @@ fn extension_refused_not_by_its_rule_ends_nothing(world: &World) -> Outcome {
             Which::first(move |request| request.is(verb, resource)),
             Fault::Answer(status, None),
         );
+        // In the same second it would be the same sign-in, for which nothing is asked.
+        wait::until_time(Timestamp::now() + Duration::from_secs(1))?;
         // The reconcile loop completes it.
         alice.sign_in_waiting()?.expect(200)?;
         assert_eq!(refused.hits(), 1);
