@@ -61,6 +61,16 @@ pub enum RequestOutcome {
     Gone,
 }
 
+// === impl NewRequest ===
+
+impl NewRequest<'_> {
+    /// Whether it is about `waiting`: the request that its caller waits for, or else one for just the same.
+    fn is_for(&self, waiting: &WaitingSignIn) -> bool {
+        let request = &waiting.request;
+        self.joins.map_or(request.digest == *self.digest, |id| request.id == id)
+    }
+}
+
 // === impl Sessions ===
 
 impl Sessions {
@@ -96,31 +106,28 @@ impl Sessions {
     ) -> Result<Option<RequestOutcome>, Error> {
         let now = (self.clock)();
         let before = existing.as_ref().and_then(WaitingSignIn::of);
-        if let Some(id) = ask.joins {
-            let joined = before.filter(|before| before.request.id == id);
+        if let Some(same) = before.clone().filter(|before| ask.is_for(before)) {
             // Rule, caller or device changed, or are not the same yet at this replica: what waits is not answered for.
-            if joined
-                .as_ref()
-                .is_some_and(|joined| joined.request.digest != *ask.digest)
-            {
+            if same.request.digest != *ask.digest {
                 return Err(Error::Contended(ask.session.name().to_string()));
             }
-            let stored = existing.as_ref().and_then(|signin| SessionFilter::Live.stored(signin));
-            return self.joined(joined, stored).await;
-        }
-        if let Some(before) = before.clone().filter(|before| before.request.digest == *ask.digest) {
-            match before.request.state(now) {
+            // What was told before is told again to one who waits for it: an answer may have been lost.
+            let is_to_tell = ask.joins.is_some() || !same.request.told;
+            match same.request.state(now) {
                 RequestState::Waiting | RequestState::Approved => {
-                    return Ok(Some(RequestOutcome::waits(before, false)));
+                    return Ok(Some(RequestOutcome::waits(same, false)));
                 }
-                RequestState::Denied if !before.request.told => return self.tell_denied(before).await,
-                RequestState::Granted if !before.request.told => {
+                RequestState::Denied if is_to_tell => return self.tell_denied(same).await,
+                RequestState::Granted if is_to_tell => {
                     if let Some(stored) = existing.as_ref().and_then(|signin| SessionFilter::Live.stored(signin)) {
-                        return self.tell_granted(&before, stored).await;
+                        return self.tell_granted(&same, stored).await;
                     }
                 }
                 RequestState::Denied | RequestState::Granted | RequestState::Expired => {}
             }
+        }
+        if ask.joins.is_some() {
+            return Ok(Some(RequestOutcome::Gone));
         }
         let is_over =
             |there: &&TkaSignin| !objects::is_awaiting(there) && SessionState::of(there, now) == SessionState::None;
@@ -146,23 +153,6 @@ impl Sessions {
             .patch_version(&existing, json!({"metadata": {"annotations": annotations}}))
             .await?;
         Ok(self.waiting_outcome(written, ask.is_told))
-    }
-
-    /// What has come of the request that its caller waits for, told before or not: an answer may have been lost.
-    async fn joined(
-        &self,
-        joined: Option<WaitingSignIn>,
-        stored: Option<StoredSession>,
-    ) -> Result<Option<RequestOutcome>, Error> {
-        let Some(joined) = joined else {
-            return Ok(Some(RequestOutcome::Gone));
-        };
-        match (joined.request.state((self.clock)()), stored) {
-            (RequestState::Waiting | RequestState::Approved, _) => Ok(Some(RequestOutcome::waits(joined, false))),
-            (RequestState::Denied, _) => self.tell_denied(joined).await,
-            (RequestState::Granted, Some(stored)) => self.tell_granted(&joined, stored).await,
-            (RequestState::Granted | RequestState::Expired, _) => Ok(Some(RequestOutcome::Gone)),
-        }
     }
 
     async fn tell_granted(

@@ -104,12 +104,6 @@ impl Approver {
         self.identified.caller.user_key() == caller.user_key()
     }
 
-    /// Whether `waiting` was asked for by them, from the device that they are on.
-    #[must_use]
-    pub fn asked_here(&self, waiting: &WaitingSignIn) -> bool {
-        self.is_on(&waiting.caller)
-    }
-
     /// Whether they are `caller`: the same user on the same device.
     #[must_use]
     pub fn is_on(&self, caller: &Caller) -> bool {

@@ -64,18 +64,13 @@ impl Person {
 
     /// Types `tka …`.
     pub(crate) fn tka(&self, args: &[&str]) -> io::Result<Said> {
-        let mut command = self.command("tka", args);
-        command.args(["--server", &self.server]).env("HTTP_PROXY", &self.proxy);
-        self.run(command, "tka", args)
+        self.run(self.tka_command(args), "tka", args)
     }
 
     /// Types `tka …` where kubectl would use that kubeconfig.
     pub(crate) fn tka_with(&self, kubeconfig: &Path, args: &[&str]) -> io::Result<Said> {
-        let mut command = self.command("tka", args);
-        command
-            .args(["--server", &self.server])
-            .env("HTTP_PROXY", &self.proxy)
-            .env("KUBECONFIG", kubeconfig);
+        let mut command = self.tka_command(args);
+        command.env("KUBECONFIG", kubeconfig);
         self.run(command, "tka", args)
     }
 
@@ -121,6 +116,12 @@ impl Person {
         fs::copy(kubeconfig, &copy)?;
         self.tka(&["kubeconfig", "--quiet"])?.success()?;
         Ok(copy)
+    }
+
+    fn tka_command(&self, args: &[&str]) -> Command {
+        let mut command = self.command("tka", args);
+        command.args(["--server", &self.server]).env("HTTP_PROXY", &self.proxy);
+        command
     }
 
     fn command(&self, program: &str, args: &[&str]) -> Command {

@@ -18,13 +18,11 @@ pub(crate) fn address(lines: &[&str]) -> Option<String> {
 
 /// Whether the parts are in the line, in their order.
 fn has_all(line: &str, parts: &str) -> bool {
-    let after = |rest: &'_ str, part: &str| rest.find(part).map(|at| at + part.len());
-    let mut rest = line;
-    parts.split('\t').all(|part| {
-        let end = after(rest, part);
-        rest = end.map_or("", |end| &rest[end..]);
-        end.is_some()
-    })
+    let rest = parts.split('\t').try_fold(line, |rest, part| {
+        let (_, after) = rest.split_once(part)?;
+        Some(after)
+    });
+    rest.is_some()
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) 
         username: waiting.caller.username().into(),
         device: waiting.caller.device.name.clone(),
         own: approver.owns(waiting),
-        this_device: approver.asked_here(waiting),
+        this_device: approver.is_on(&waiting.caller),
         may_decide: status.state == ApprovalState::Waiting && approver.may_decide(waiting).is_ok(),
         status,
         role: waiting.rule.role.to_string(),
