@@ -32,7 +32,7 @@ pub(crate) use route::{Connection, Download, Route};
 
 use crate::api::clock::{ServerTimes, Skew};
 use crate::api::deadline::Deadline;
-use crate::api::retry::{RetryAfter, RetryBackoff};
+use crate::api::retry::{RETRIES, RetryAfter, RetryBackoff};
 use crate::kubeconfig::server_kubeconfig::{self, AuthMethod, InvalidKubeconfig, ReceivedKubeconfig, ServerKubeconfig};
 use crate::net::server::Server;
 use replicas::Replicas;
@@ -307,7 +307,7 @@ impl Client {
         below: &str,
         body: Option<&Value>,
     ) -> Result<HttpResponse, ClientError> {
-        let mut backoff = RetryBackoff::new();
+        let mut backoff = RetryBackoff::new(if self.retries { RETRIES } else { 1 });
         loop {
             let response = self.send_once(operation, below, body);
             match self.retry_pause(operation, &response, &mut backoff) {
@@ -332,7 +332,11 @@ impl Client {
             Ok(response) => response.status >= 500,
             Err(error) => !matches!(&*error.kind, ClientErrorKind::Tls(_)),
         };
-        backoff.next().filter(|_| is_failure && self.retries)
+        // tailscaled's proxy gives up connections that it is making when the tailnet changes. Nothing was sent, so trying once more harms nothing.
+        let is_proxy_refusal = response.as_ref().is_err_and(ClientError::is_refused_by_proxy);
+        backoff
+            .next()
+            .filter(|_| is_failure && (self.retries || is_proxy_refusal))
     }
 
     fn send_once(&self, operation: Operation, below: &str, body: Option<&Value>) -> Result<HttpResponse, ClientError> {

@@ -24,6 +24,8 @@ pub(crate) struct PollBackoff {
     next: Duration,
 }
 
+/// How often a client that tries again does so.
+pub(crate) const RETRIES: u8 = 4;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(25);
@@ -64,10 +66,11 @@ pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
 // === impl RetryBackoff ===
 
 impl RetryBackoff {
-    pub(crate) fn new() -> Self {
+    /// So many pauses.
+    pub(crate) fn new(left: u8) -> Self {
         Self {
             next: Duration::from_millis(250),
-            left: 4,
+            left,
         }
     }
 }
@@ -141,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_failed_is_tried_again_a_few_times() {
-        let taken: Vec<_> = RetryBackoff::new().map(|pause| pause.as_millis()).collect();
+        let taken: Vec<_> = RetryBackoff::new(RETRIES).map(|pause| pause.as_millis()).collect();
         assert_eq!(taken, [250, 500, 1000, 2000]);
     }
 

@@ -117,6 +117,27 @@ fn a_proxy_that_is_down_is_named() {
     ");
 }
 
+/// tailscaled gives up the connections that it is making when the tailnet changes.
+#[test]
+fn a_proxy_that_does_not_connect_is_asked_once_more() {
+    let refused = Answer::Http {
+        status: 500,
+        headers: vec![],
+        body: "operation was canceled".into(),
+    };
+    let waiting = Answer::json(200, &serde_json::json!({"items": []}));
+    let connect = "CONNECT tka.example.ts.net:8080";
+    let fake = FakeServer::new(&[(connect, refused), ("GET /approvals", waiting)]);
+    let output = User::new()
+        .command(&["approvals", "-s", "tka.example.ts.net", "-p", "8080"])
+        .env("HTTP_PROXY", format!("http://{}", fake.address))
+        .output()
+        .unwrap();
+    let outcome = Outcome::from(output);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    assert_eq!(fake.requests().len(), 3, "two to connect, and one to the server");
+}
+
 /// As tailscaled's proxy says that the server does not listen.
 #[test]
 fn a_proxy_that_does_not_reach_the_server_is_not_blamed_alone() {
@@ -125,7 +146,8 @@ fn a_proxy_that_does_not_reach_the_server_is_not_blamed_alone() {
         headers: vec![],
         body: "connect: connection refused".into(),
     };
-    let fake = FakeServer::new(&[("CONNECT tka.example.ts.net:8080", refused)]);
+    let connect = "CONNECT tka.example.ts.net:8080";
+    let fake = FakeServer::new(&[(connect, refused.clone()), (connect, refused)]);
     let output = User::new()
         .command(&["login", "-s", "tka.example.ts.net", "-p", "8080"])
         .env("HTTP_PROXY", format!("http://{}", fake.address))
@@ -275,7 +297,8 @@ fn foreign_proxy_carries_plain_http_only_if_chosen() {
         headers: vec![],
         body: String::new(),
     };
-    let script = [session.clone(), session, ("CONNECT tka.example.ts.net:443", refusal)];
+    let connect = ("CONNECT tka.example.ts.net:443", refusal);
+    let script = [session.clone(), session, connect.clone(), connect];
     let proxy = FakeServer::at(address, &script);
     let user = User::new();
     let through = format!("http://{}", proxy.address);

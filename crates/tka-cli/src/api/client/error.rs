@@ -77,6 +77,11 @@ impl ClientError {
         self.exit() == Exit::NotSignedIn
     }
 
+    /// Whether the proxy did not connect to the server.
+    pub(super) fn is_refused_by_proxy(&self) -> bool {
+        matches!(&*self.kind, ClientErrorKind::ProxyRefused { .. })
+    }
+
     /// Whether the server says that a sign-in was decided about already.
     pub(crate) fn is_decided(&self) -> bool {
         self.operation == Operation::Withdraw && matches!(&*self.kind, ClientErrorKind::Rejected { status: 409, .. })
