@@ -150,8 +150,21 @@ text_type!(SessionName);
 
 /// The names of the elevations that `caller`'s device may have by `rules`: through each rule that the gateway carries requests of, one.
 pub fn elevations(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
+    elevations_where(caller, rules, |_| true)
+}
+
+/// Those of [`elevations`] that others approve before they begin.
+pub fn approved_elevations(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
+    elevations_where(caller, rules, |key| rules.approval(key).is_some())
+}
+
+fn elevations_where(
+    caller: &Caller,
+    rules: &ApplicableRules,
+    is_meant: impl Fn(&RuleKey) -> bool,
+) -> impl Iterator<Item = SessionName> {
     let label = SessionLabel::elevation();
-    let carried = rules.keys().filter(|key| rules.has_gateway(key));
+    let carried = rules.keys().filter(move |key| rules.has_gateway(key) && is_meant(key));
     carried.map(move |key| SessionName::new(caller, &key, Some(&label)))
 }
 

@@ -80,15 +80,17 @@ fn storm_of_refusals_leaves_few_records_and_tells_how_many(world: &World) -> Out
 }
 
 fn connection_too_many_is_closed_and_a_place_is_given_back(world: &World) -> Outcome {
+    const PLACES: u32 = 3;
     let mut options = ServerOptions::new("crowded");
-    options.config = json!({"server": {"maxConnections": 3, "readHeaderTimeout": "2s"}});
+    options.config = json!({"server": {"maxConnections": PLACES, "readHeaderTimeout": "4s"}});
     let site = world.site_with(options)?;
     site.grant(&[(ALICE, rule("view", "1h"))])?;
     let alice = site.caller("ALICE")?;
     alice.get("/login")?.expect(401)?;
     let mut idle: Vec<TcpStream> = Vec::new();
     wait::until_true("there is no place left", || {
-        idle.push(alice.tunnel()?);
+        // All of them at once: on a busy machine the first has lost its place when the last has come.
+        idle.extend((0..PLACES).filter_map(|_| alice.tunnel().ok()));
         Ok(alice.get("/login").is_err())
     })?;
     // A connection without a request loses its place.

@@ -12,7 +12,7 @@ use axum::{Extension, Json};
 use serde::Deserialize;
 use tka_api::exec::ExecCredential;
 use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, RequestedAccess, SignInResponse};
-use tka_core::{Request, RuleSelector, Session, SessionLabel};
+use tka_core::{Request, RuleSelector, Session, SessionLabel, SessionName};
 use tka_operator::{Credential, RequestOutcome, SessionFilter, SignedIn, StoredSession, WaitingSignIn};
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
@@ -150,11 +150,22 @@ async fn start(
         return Ok((authorization, Started::Requested(session, asked)));
     }
     // What its caller waits for is a decision of others, and nothing else may begin by it.
-    if joins.is_some() {
-        return Err(changed_meanwhile());
+    if let Some(id) = joins {
+        return Err(needs_no_approval(app, &sign_in.session().name(), &id).await?);
     }
     let (authorization, signed_in) = sign_in.run().await?;
     Ok((authorization, Started::SignedIn(signed_in)))
+}
+
+/// Why none answers the request `id` for approval, where the rule wants none: as this server knows the policy at this moment, or because there is no such request.
+async fn needs_no_approval(app: &App, name: &SessionName, id: &str) -> Result<Failure, Failure> {
+    let waiting = app.sessions.waiting_named(name.as_str()).await?;
+    let is_there = waiting.is_some_and(|waiting| waiting.request.id == id);
+    Ok(if is_there {
+        changed_meanwhile()
+    } else {
+        approvals::unanswered()
+    })
 }
 
 /// The session that others let the caller have, or what still waits when `wait` is over.

@@ -7,9 +7,10 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use futures::future::try_join_all;
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
-use tka_core::session::elevations;
+use tka_core::session::{approved_elevations, elevations};
 use tka_core::{ApplicableRules, Caller, Session, SessionLabel, SessionName};
 use tka_operator::{RequestState, SignOut, WaitingSignIn};
 use tokio::sync::oneshot;
@@ -196,13 +197,36 @@ async fn withdraw_each_elevation(
         let is_own = waiting.caller.key() == caller.key() || all && approver.owns(waiting);
         is_own && waiting.label.as_ref().is_some_and(SessionLabel::is_elevation)
     };
-    let waiting = app.sessions.waiting().map(|waiting| waiting.all()).unwrap_or_default();
-    let mut result = Ok(());
-    for waiting in waiting.into_iter().filter(is_meant) {
+    let watched = app.sessions.waiting().map(|waiting| waiting.all()).unwrap_or_default();
+    let mut meant: Vec<_> = watched.into_iter().filter(is_meant).collect();
+    let mut result = match unwatched_elevations(app, identified, &meant).await {
+        Ok(unwatched) => {
+            meant.extend(unwatched.into_iter().filter(is_meant));
+            Ok(())
+        }
+        Err(failure) => Err(failure),
+    };
+    for waiting in meant {
         let withdrawn = withdraw_elevation(app, context, &approver, &waiting).await;
         result = result.and(withdrawn);
     }
     result
+}
+
+/// The elevations of this device that wait but for those `watched`: the watch may not have brought what was asked for a moment ago.
+async fn unwatched_elevations(
+    app: &App,
+    identified: &Identified,
+    watched: &[WaitingSignIn],
+) -> Result<Vec<WaitingSignIn>, Failure> {
+    let Ok(rules) = applicable_rules(app, identified) else {
+        return Ok(Vec::new());
+    };
+    let names = approved_elevations(&identified.caller, &rules);
+    let unwatched = names.filter(|name| watched.iter().all(|one| one.name != *name));
+    let read = unwatched.map(|name| async move { app.sessions.waiting_named(name.as_str()).await });
+    let read = try_join_all(read.collect::<Vec<_>>()).await?;
+    Ok(read.into_iter().flatten().collect())
 }
 
 async fn withdraw_elevation(
