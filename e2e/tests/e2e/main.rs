@@ -44,6 +44,7 @@ mod machines;
 mod max_sessions;
 mod nonsense;
 mod notifications;
+mod older;
 mod on_use;
 mod outages;
 mod oversight;
@@ -157,7 +158,11 @@ fn main() -> ExitCode {
     let mut args = Arguments::from_args();
     args.test_threads.get_or_insert(THREADS);
     let world = Arc::new(OnceLock::new());
-    let phases = [MODULES, ALONE].map(|modules| trials(modules, &world));
+    let [mut together, alone] = [MODULES, ALONE].map(|modules| trials(modules, &world));
+    if older::is_given() {
+        together.extend(trials(&[("older", older::TESTS)], &world));
+    }
+    let phases = [together, alone];
     if args.list || !phases.iter().flatten().any(|trial| is_run(&args, trial)) {
         return libtest_mimic::run(&args, phases.into_iter().flatten().collect()).exit_code();
     }

@@ -103,7 +103,7 @@ fn wait_holds(site: &Site<'_>, promised: Duration) -> Outcome<Duration> {
     Ok(took)
 }
 
-fn lease(site: &Site<'_>) -> Outcome<Value> {
+pub(crate) fn lease(site: &Site<'_>) -> Outcome<Value> {
     let namespace = site.server.namespace();
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/tka-server");
     Ok(site.world.cluster.get(&path)?.ok_or("there is no Lease")?)

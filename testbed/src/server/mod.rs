@@ -64,6 +64,9 @@ pub struct ServerOptions {
     /// The chart that it is installed from, if that is one of before the chart had a server. It takes `roles`, `guard` and `crds`.
     #[serde(default)]
     pub chart: Option<PathBuf>,
+    /// The program that runs, if that is not the one built from this checkout.
+    #[serde(default)]
+    pub program: Option<PathBuf>,
     /// Settings beside, or instead of, those that the testbed gives it: merged into its configuration, key by key.
     pub config: Value,
 }
@@ -101,6 +104,7 @@ impl ServerOptions {
             guard: guarded(),
             api_server: None,
             chart: None,
+            program: None,
             config: json!({}),
         }
     }
@@ -193,7 +197,9 @@ impl Server {
         let layout = &self.testbed.layout;
         let daemon = || {
             self.prepare()?;
-            let daemon = Daemon::new(layout, &self.part(), "tka-server").env("KUBECONFIG", self.kubeconfig());
+            let program = self.record.options.program.clone();
+            let program = program.unwrap_or_else(|| layout.program("tka-server"));
+            let daemon = Daemon::of(layout, &self.part(), &program).env("KUBECONFIG", self.kubeconfig());
             Ok(daemon.arg("serve").arg("--config").arg(self.config_file()))
         };
         let look = || http::look(self.health_address(), "/readyz");

@@ -2,6 +2,7 @@
 
 mod load;
 mod named;
+mod older;
 mod repeat;
 mod table;
 mod tier;
@@ -27,6 +28,9 @@ pub(crate) struct Test {
     /// it; the tests with a name have a testbed in target/e2e-VERSION
     #[arg(long, value_name = "VERSION", conflicts_with = "repeat")]
     kubernetes: Option<String>,
+    /// Run only the tests in which an older server and this one serve the same namespace; the first run builds the server of that commit
+    #[arg(long, value_name = "COMMIT", num_args = 0..=1, default_missing_value = older::BEFORE_SERVER, conflicts_with_all = ["name", "kubernetes", "repeat"])]
+    older: Option<String>,
     /// Run the suite so often at this commit, every second time while other programs keep all cores busy, and say which
     /// tests failed how often. Runs that the table already has count, so that this goes on where it was interrupted.
     #[arg(long, value_name = "N")]
@@ -54,6 +58,9 @@ impl Test {
         }
         // The first tier needs no Go; a missing one is told before it runs and not after.
         testbed::prepare(testbed::Part::Core)?;
+        if let Some(commit) = self.older {
+            return older::run(&commit);
+        }
         match (self.name, self.repeat) {
             (Some(name), _) => named::run(&name, None),
             (None, Some(count)) => Plan::new(count, self.table)?.carry_out(),

@@ -6,6 +6,9 @@ use std::{
     process::{Command, Stdio},
 };
 
+use super::older;
+use crate::Outcome;
+
 /// A part of the suite.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Tier {
@@ -46,9 +49,13 @@ impl Tier {
         }
     }
 
-    /// Runs it, shows what it prints, and reads that. Fails only if cargo cannot be run.
-    pub(super) fn run(self) -> io::Result<Ran> {
-        self.run_with(self.cargo())
+    /// Runs it, shows what it prints, and reads that. Fails only if cargo cannot be run, or where the older server is not to be had.
+    pub(super) fn run(self) -> Outcome<Ran> {
+        let mut cargo = self.cargo();
+        if self == Self::EndToEnd {
+            older::give_to(&mut cargo)?;
+        }
+        Ok(self.run_with(cargo)?)
     }
 
     /// The same, with another version of Kubernetes than the testbed's own.

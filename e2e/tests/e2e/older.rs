@@ -1,0 +1,188 @@
+//! The server of an older version and that of this one in the same namespace, as while replicas are upgraded.
+//!
+//! `cargo xtask test` builds the older server from its commit, and `cargo xtask test --older` runs these alone.
+
+use std::env;
+use std::path::PathBuf;
+
+use e2e::user::{ALICE, BOB, CAROL};
+use e2e::{Answer, Caller, Kind, Outcome, Site, World, rule, wait};
+use serde_json::{Value, json};
+
+use crate::replicas::{Pair, caller, lease};
+
+crate::tests![
+    what_waits_is_no_session_to_the_older,
+    rule_with_approval_gives_nothing_at_the_older,
+    older_ends_no_session_whose_extension_waits,
+    sessions_of_either_are_known_to_both,
+];
+
+/// The variable with the path of the older server.
+const PROGRAM: &str = "TKA_E2E_OLDER_SERVER";
+
+/// Whether there is an older server.
+pub(crate) fn is_given() -> bool {
+    env::var_os(PROGRAM).is_some()
+}
+
+/// A replica of the older version, and one of this.
+fn mixed<'w>(world: &'w World, name: &str) -> Outcome<Pair<'w>> {
+    let program = PathBuf::from(env::var_os(PROGRAM).ok_or("no older server is given")?);
+    Pair::with(name, world, &json!({}), |number, mut options| {
+        options.program = (number == 0).then(|| program.clone());
+        world.site_with(options)
+    })
+}
+
+/// Alice may decide about Bob. Carol's sessions are short.
+fn grant(pair: &Pair<'_>) -> Outcome {
+    let oncall = json!({"role": "view", "period": "1h", "name": "oncall", "approval": {"count": 1}});
+    pair.sites()[1].grant_oversight(&[(ALICE, json!({"approve": ["oncall"]}))])?;
+    pair.grant(&[(ALICE, rule("view", "1h")), (BOB, oncall), (CAROL, rule("view", "2s"))])
+}
+
+fn send(caller: &Caller, path: &str, body: &Value) -> Outcome<Answer> {
+    let headers = [("content-type", "application/json")];
+    caller.send_body(
+        "POST",
+        &format!("/api/v1alpha1{path}"),
+        &headers,
+        body.to_string().as_bytes(),
+    )
+}
+
+/// Bob asks for approval, and the name of what waits.
+fn ask(bob: &Caller, reason: &str) -> Outcome<String> {
+    let asked = send(bob, "/login", &json!({"rule": "oncall", "reason": reason}))?;
+    let asked = asked.expect(202)?.json()?;
+    Ok(asked["approval"]["session"].as_str().ok_or("nothing waits")?.to_owned())
+}
+
+fn approve(alice: &Caller, session: &str) -> Outcome<Answer> {
+    send(alice, &format!("/approvals/{session}"), &json!({"decision": "approve"}))?.expect(200)
+}
+
+/// Leaves the older server alone, and returns when its loop has ended a session: it has seen all others by then.
+fn reconcile_by_older(older: &Site<'_>, newer: &Site<'_>) -> Outcome {
+    let before = lease(newer)?["spec"]["holderIdentity"].clone();
+    newer.server.stop()?;
+    let carol = caller(older, "CAROL")?;
+    let name = signed_in_as(older, &carol)?;
+    wait::until_true("the older server ends a session", || {
+        let accounts = older.objects(Kind::Account)?;
+        Ok(accounts
+            .iter()
+            .all(|account| account["metadata"]["name"] != name.as_str()))
+    })?;
+    let after = &lease(older)?["spec"]["holderIdentity"];
+    assert!(after.is_string(), "{before} and then {after}");
+    Ok(())
+}
+
+/// Signs in, and returns the name of the session.
+fn signed_in_as(site: &Site<'_>, caller: &Caller) -> Outcome<String> {
+    let names = || -> Outcome<Vec<String>> {
+        let accounts = site.objects(Kind::Account)?.into_iter();
+        Ok(accounts
+            .filter_map(|one| one["metadata"]["name"].as_str().map(str::to_owned))
+            .collect())
+    };
+    let before = names()?;
+    caller.sign_in()?;
+    wait::until("the session has its account", || {
+        Ok(names()?.into_iter().find(|name| !before.contains(name)))
+    })
+}
+
+fn phase(site: &Site<'_>, session: &str) -> Outcome<String> {
+    let path = format!("{}/{session}", Kind::Signin.path(site.server.namespace()));
+    let signin = site.world.cluster.get(&path)?.ok_or("what waits is gone")?;
+    Ok(signin["status"]["phase"].as_str().unwrap_or_default().to_owned())
+}
+
+fn what_waits_is_no_session_to_the_older(world: &World) -> Outcome {
+    let pair = mixed(world, "older-waits")?;
+    let [older, newer] = pair.sites();
+    grant(&pair)?;
+    let bob = caller(newer, "BOB")?;
+    let session = ask(&bob, "pager 4711")?;
+    for _ in 0..2 {
+        reconcile_by_older(older, newer)?;
+        assert_eq!(
+            older.counts()?,
+            [0, 0, 0],
+            "what waits is no session, and has nothing of one"
+        );
+        assert_eq!(phase(older, &session)?, "AwaitingApproval");
+        assert_ne!(older.caller("BOB")?.get("/login")?.status, 200);
+        // It sees all of them anew.
+        older.server.kill()?;
+        older.server.start()?;
+    }
+    newer.server.start()?;
+    let alice = caller(newer, "ALICE")?;
+    approve(&alice, &session)?;
+    wait::until_true("Bob is let in", || Ok(bob.get("/login")?.status == 200))?;
+    let token = bob.post("/credential")?.expect(200)?.json()?;
+    let token = token["status"]["token"].as_str().ok_or("no token")?.to_owned();
+    bob.remember(&token)?;
+    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    reconcile_by_older(older, newer)?;
+    assert_eq!(older.counts()?, [1, 1, 1], "the older server leaves it as it is");
+    newer.server.start()?;
+    bob.sign_out()?;
+    newer.wait_empty()
+}
+
+fn rule_with_approval_gives_nothing_at_the_older(world: &World) -> Outcome {
+    let pair = mixed(world, "older-rule")?;
+    let [older, newer] = pair.sites();
+    grant(&pair)?;
+    let bob = older.caller("BOB")?;
+    wait::until_true("the older server can be reached", || Ok(bob.get("/login").is_ok()))?;
+    for body in [json!({}), json!({"role": "view"})] {
+        let refused = send(&bob, "/login", &body)?;
+        assert!([400, 403].contains(&refused.status), "{refused:?}");
+    }
+    assert_eq!(newer.counts()?, [0, 0, 0]);
+    Ok(())
+}
+
+fn older_ends_no_session_whose_extension_waits(world: &World) -> Outcome {
+    let pair = mixed(world, "older-extends")?;
+    let [older, newer] = pair.sites();
+    grant(&pair)?;
+    let (alice, bob) = (caller(newer, "ALICE")?, caller(newer, "BOB")?);
+    approve(&alice, &ask(&bob, "first")?)?;
+    wait::until_true("Bob is let in", || Ok(bob.get("/login")?.status == 200))?;
+    let until = bob.get("/login")?.json()?["until"].clone();
+    let extension = ask(&bob, "second")?;
+    reconcile_by_older(older, newer)?;
+    newer.server.start()?;
+    let bob = caller(newer, "BOB")?;
+    assert_eq!(bob.get("/login")?.expect(200)?.json()?["until"], until);
+    approve(&caller(newer, "ALICE")?, &extension)?;
+    wait::until_true("the session is extended", || {
+        Ok(bob.get("/login")?.expect(200)?.json()?["until"] != until)
+    })?;
+    bob.sign_out()?;
+    newer.wait_empty()
+}
+
+fn sessions_of_either_are_known_to_both(world: &World) -> Outcome {
+    let pair = mixed(world, "older-both")?;
+    let [older, newer] = pair.sites();
+    grant(&pair)?;
+    let (at_older, at_newer) = (caller(older, "ALICE")?, caller(newer, "ALICE")?);
+    for (here, there) in [(&at_older, &at_newer), (&at_newer, &at_older)] {
+        let until = here.sign_in()?.until;
+        let known = there.get("/login")?.expect(200)?.decode::<e2e::wire::Login>()?;
+        assert_eq!(known.until, until);
+        assert_eq!(world.cluster.status(&there.token()?, "GET", "/api/v1/pods")?, 200);
+        there.sign_out()?;
+        here.get("/login")?.expect(401)?;
+        newer.wait_empty()?;
+    }
+    Ok(())
+}
