@@ -10,7 +10,15 @@ use crate::Outcome;
 /// Builds the images of the project and the program of the sandbox: minutes the first time.
 pub(crate) fn node_options() -> Outcome<NodeOptions> {
     let output = testbed::cargo()
-        .args(["run", "--quiet", "--package", "xtask", "--", "image"])
+        .args([
+            "run",
+            "--quiet",
+            "--package",
+            "xtask",
+            "--",
+            "image",
+            "--profile=measure",
+        ])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()?;

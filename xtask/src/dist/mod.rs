@@ -133,7 +133,7 @@ fn build(target: &Target, folder: &Path) -> Outcome<Vec<BuiltProgram>> {
         image: None,
     };
     if !target.has_images() {
-        return Ok(vec![without_image(CLI, CLI.build(target)?)]);
+        return Ok(vec![without_image(CLI, CLI.build(target, None)?)]);
     }
     let images = Images::of_release(REGISTRY, folder.to_owned()).build()?;
     let mut programs = Vec::new();

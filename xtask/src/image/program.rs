@@ -81,19 +81,13 @@ impl Target {
 // === impl Program ===
 
 impl Program {
-    /// Builds it, and returns its bytes.
-    pub(crate) fn build(self, target: &Target) -> Outcome<Vec<u8>> {
+    /// Builds it, with `profile` if that is not to be its own, and returns its bytes.
+    pub(crate) fn build(self, target: &Target, profile: Option<&str>) -> Outcome<Vec<u8>> {
         let folder = root().join("target/image");
+        let profile = profile.unwrap_or(self.profile);
         let mut cargo = testbed::cargo();
         cargo
-            .args([
-                "build",
-                "--locked",
-                "--package",
-                self.package,
-                "--profile",
-                self.profile,
-            ])
+            .args(["build", "--locked", "--package", self.package, "--profile", profile])
             .args(["--target", &target.triple])
             .env("CARGO_TARGET_DIR", &folder)
             .env("RUSTFLAGS", flags(target, &root(), &cargo_home()))
@@ -102,7 +96,7 @@ impl Program {
         if !cargo.status()?.success() {
             return Err(Error::Build(self.name).into());
         }
-        let built = folder.join(&target.triple).join(self.profile).join(self.name);
+        let built = folder.join(&target.triple).join(profile).join(self.name);
         let program =
             fs::read(&built).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", built.display())))?;
         match oci::interpreter(&program) {
