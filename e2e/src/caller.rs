@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, Request};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use testbed::Node;
-use ureq::{Agent, Proxy};
+use ureq::{Agent, Proxy, Timeout};
 
 use crate::secrets::Tokens;
 use crate::wire::{Kubeconfig, Login, Refusal};
@@ -19,6 +19,8 @@ use crate::{Outcome, wait};
 const PREFIX: &str = "/api/v1alpha1";
 /// How long a server may take over what it does not understand.
 const RAW_LIMIT: Duration = Duration::from_secs(20);
+/// How long a connection may take to be there.
+const CONNECT: Duration = wait::BUSY;
 /// How often the tailnet may refuse a connection that the server would take.
 const TUNNELS: u32 = 3;
 /// What tailscaled's proxy says then.
@@ -95,12 +97,17 @@ impl Caller {
                 self.agent.run(request.body(body)?)
             })
         };
-        let answer = match ask()? {
+        let mut answer = ask()?;
+        for _ in 0..TUNNELS {
             // The server has heard nothing yet. On the way from loopback ports, tailscaled gives up a connection whose port it has
-            // not forgotten from the one before.
-            Err(ureq::Error::ConnectProxyFailed(_)) => ask()?,
-            answer => answer,
-        };
+            // not forgotten from the one before, or never makes it.
+            let Err(error @ (ureq::Error::ConnectProxyFailed(_) | ureq::Error::Timeout(Timeout::Connect))) = &answer
+            else {
+                break;
+            };
+            eprintln!("{request_line} of {} is sent again: {error}", self.url);
+            answer = ask()?;
+        }
         let mut answer = answer.map_err(|error| format!("{request_line}: {error}"))?;
         Ok(Answer {
             request: request_line,
@@ -250,6 +257,7 @@ fn agent(proxy: Option<Proxy>) -> Agent {
         .allow_non_standard_methods(true)
         // A connection that was kept would tell of a server that has been killed since.
         .max_idle_connections(0)
+        .timeout_connect(Some(CONNECT))
         .timeout_global(Some(wait::LIMIT));
     config.build().new_agent()
 }
