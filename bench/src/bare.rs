@@ -5,8 +5,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use bytes::Bytes;
-use http::{Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -29,7 +30,7 @@ pub async fn start(socket: &Path) -> Outcome<SocketAddr> {
             let tailscaled = tailscaled.clone();
             tokio::spawn(async move {
                 let _ = connection.set_nodelay(true);
-                let service = service_fn(move |_| answer(tailscaled.clone(), peer));
+                let service = service_fn(move |request| answer(tailscaled.clone(), peer, request));
                 let _ = http1::Builder::new()
                     .serve_connection(TokioIo::new(connection), service)
                     .await;
@@ -39,9 +40,18 @@ pub async fn start(socket: &Path) -> Outcome<SocketAddr> {
     Ok(address)
 }
 
-async fn answer(tailscaled: LocalApi, peer: SocketAddr) -> Result<Response<Full<Bytes>>, Infallible> {
+/// The query asks for an answer of so many bytes. Without one it is the caller's name.
+async fn answer(
+    tailscaled: LocalApi,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let bytes = request.uri().query().and_then(|bytes| bytes.parse().ok());
     let (status, body) = match tailscaled.whois(peer).await {
-        Ok(caller) => (StatusCode::OK, caller.user_profile.login_name),
+        Ok(caller) => (
+            StatusCode::OK,
+            bytes.map_or(caller.user_profile.login_name, |bytes| "x".repeat(bytes)),
+        ),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
     let mut response = Response::new(Full::new(Bytes::from(body)));
@@ -74,9 +84,11 @@ mod tests {
                 (StatusCode::OK, &b"user-1@example.com"[..])
             );
         }
+        let long = caller.send(Method::GET, "/?1000", &[], "").await.unwrap();
+        assert_eq!(long.body.len(), 1000);
         let mut stranger = Caller::new(Route::To(address), "tka.tailnet.test");
         let answer = stranger.send(Method::GET, "/", &[], "").await.unwrap();
         assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(stand_in.asked(), 3);
+        assert_eq!(stand_in.asked(), 4);
     }
 }

@@ -1,15 +1,17 @@
 //! Connections to the API server.
 //!
 //! They carry no credential of the server's own, and no client certificate. The API server would look at the certificate before the token, and every
-//! caller would be the server. Ordinary requests share HTTP/2 connections (`pool.rs`). An upgrade takes an HTTP/1.1 connection of its own, because
-//! HTTP/2 cannot answer 101. Redirects are answers like any other.
+//! caller would be the server. Reads without a body take HTTP/1.1 connections that are kept (`keep_alive.rs`). All other requests share HTTP/2
+//! connections (`pool.rs`). An upgrade takes an HTTP/1.1 connection of its own, because HTTP/2 cannot answer 101. Redirects are answers like any other.
 
 mod connect;
 mod error;
+mod keep_alive;
 mod pool;
 
 use http::header::{HOST, HeaderValue};
 use http::{Request, Response, Uri, Version};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
@@ -20,6 +22,7 @@ use crate::body::BoxBody;
 pub use self::error::UpstreamError;
 
 use self::connect::{Connector, Protocol};
+use self::keep_alive::KeepAlive;
 use self::pool::{Checkout, Pool, SendError};
 
 /// How often a request is sent at the most, where connections close before it is.
@@ -31,6 +34,7 @@ const MAX_HEAD: usize = 128 * 1024;
 pub struct Upstream {
     connector: Connector,
     pool: Pool,
+    keep_alive: KeepAlive,
 }
 
 // === impl Upstream ===
@@ -49,8 +53,11 @@ impl Upstream {
     /// `tls` must present no client certificate.
     pub fn new(url: &Uri, tls: &rustls::ClientConfig, server_name: Option<&str>) -> Result<Self, UpstreamError> {
         let connector = Connector::new(url, tls, server_name)?;
-        let pool = Pool::default();
-        Ok(Self { connector, pool })
+        Ok(Self {
+            connector,
+            pool: Pool::default(),
+            keep_alive: KeepAlive::default(),
+        })
     }
 
     /// What the header `Host` says.
@@ -75,6 +82,25 @@ impl Upstream {
             }
         }
         self.try_send(request).await?.map_err(|_| UpstreamError::Closed)
+    }
+
+    /// Sends a read that ends by itself, and so no watch, over a connection of its own that is kept for the next. Else like [`send`](Self::send).
+    ///
+    /// A read with a body goes with the others: what follows a body on such a connection would be taken for the next caller's request.
+    pub async fn read(&self, mut request: Request<BoxBody>) -> Result<Response<BoxBody>, UpstreamError> {
+        if !request.body().is_end_stream() {
+            return self.send(request).await;
+        }
+        for _ in 1..TRIES {
+            let Some(place) = self.keep_alive.place() else {
+                break;
+            };
+            match self.keep_alive.send(place, &self.connector, request).await? {
+                Ok(response) => return Ok(response),
+                Err(unsent) => request = unsent,
+            }
+        }
+        self.send(request).await
     }
 
     /// Sends a request once. The request is returned where the connection closed before it was sent.

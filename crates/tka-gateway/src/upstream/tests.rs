@@ -3,9 +3,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::header::{CONNECTION, LOCATION, UPGRADE};
-use http::{Request, Response, StatusCode, Uri};
-use http_body::Frame;
+use http::header::{CONNECTION, CONTENT_LENGTH, LOCATION, UPGRADE};
+use http::{Request, Response, StatusCode, Uri, Version};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::Upstream;
+use super::keep_alive::READS;
 use crate::body::{BoxBody, BoxError};
 
 /// An API server that answers by the path, and counts connections.
@@ -89,6 +90,12 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<BoxBody>, Box
             let block = || Ok(Frame::data(Bytes::from_static(&[7; 16384])));
             respond.body(StreamBody::new(stream::repeat_with(block)).boxed_unsync())?
         }
+        "/base/chunks" => {
+            let words =
+                stream::iter(["some ", "words"]).map(|word| Ok(Frame::data(Bytes::from_static(word.as_bytes()))));
+            respond.body(StreamBody::new(words).boxed_unsync())?
+        }
+        "/base/close" => respond.header(CONNECTION, "close").body(full("bye"))?,
         "/base/moved" => respond.status(302).header(LOCATION, "/base/secret").body(full(""))?,
         "/base/upgrade" => {
             let upgrade = hyper::upgrade::on(&mut request);
@@ -200,6 +207,79 @@ async fn server_of_http1_gets_a_connection_for_each_request() {
         );
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 3);
+}
+
+#[tokio::test]
+async fn reads_keep_their_connection_for_the_next() {
+    let server = api_server(&[b"h2", b"http/1.1"]).await;
+    for path in ["/base/x", "/base/chunks", "/base/moved", "/base/x"] {
+        let mut response = server.upstream.read(get(path)).await.unwrap();
+        assert_eq!(response.version(), Version::HTTP_11, "{path}");
+        // As a server does that knows how long it is.
+        while !response.body().is_end_stream() {
+            match response.body_mut().frame().await {
+                Some(frame) => drop(frame.unwrap()),
+                None => break,
+            }
+        }
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn nothing_follows_the_head_of_a_read() {
+    let server = api_server(&[b"h2", b"http/1.1"]).await;
+    let announced = |body: BoxBody| {
+        let request = Request::get("/base/x")
+            .header("host", "127.0.0.1")
+            .header(CONTENT_LENGTH, 5);
+        request.body(body).unwrap()
+    };
+    let body = Full::new(Bytes::from_static(b"GET /"))
+        .map_err(Into::into)
+        .boxed_unsync();
+    let response = server.upstream.read(announced(body)).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
+    // The API server would wait for five bytes.
+    for _ in 0..2 {
+        let none = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let response = server.upstream.read(announced(none)).await.unwrap();
+        assert_eq!(text(response).await, "127.0.0.1 HTTP/1.1");
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn read_that_is_given_up_takes_its_connection_with_it() {
+    let server = api_server(&[b"h2", b"http/1.1"]).await;
+    for _ in 0..2 {
+        let mut response = server.upstream.read(get("/base/endless")).await.unwrap();
+        response.body_mut().frame().await.unwrap().unwrap();
+    }
+    assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn connection_that_the_server_closed_is_not_used_again() {
+    let server = api_server(&[b"h2", b"http/1.1"]).await;
+    for number in 1..=3 {
+        text(server.upstream.read(get("/base/close")).await.unwrap()).await;
+        assert_eq!(server.connections.load(Ordering::SeqCst), number);
+    }
+}
+
+#[tokio::test]
+async fn reads_beyond_the_kept_connections_share_others() {
+    let server = api_server(&[b"h2", b"http/1.1"]).await;
+    let mut stalled = Vec::new();
+    for _ in 0..READS {
+        stalled.push(server.upstream.read(get("/base/endless")).await.unwrap());
+    }
+    let response = server.upstream.read(get("/base/x")).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
+    stalled.clear();
+    let response = server.upstream.read(get("/base/x")).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_11);
 }
 
 #[tokio::test]

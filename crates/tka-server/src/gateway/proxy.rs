@@ -181,9 +181,14 @@ impl Proxy<'_> {
             let answer = unwrap_or_record(answer, &head.method, &mut proxied)?;
             return proxied.upgraded(self.app, answer, caller, is_exec).await;
         }
+        let is_read = head.method.is_safe() && access.info.verb != "watch";
         // The request holds no session entry: one that another session of the same name replaces must end.
         drop(access);
-        let answer = proxied.gate.run(upstream.send(request)).await;
+        let answer = if is_read {
+            proxied.gate.run(upstream.read(request)).await
+        } else {
+            proxied.gate.run(upstream.send(request)).await
+        };
         let answer = unwrap_or_record(answer, &head.method, &mut proxied)?;
         Ok(proxied.finish(answer))
     }

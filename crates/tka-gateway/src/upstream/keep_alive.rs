@@ -1,0 +1,249 @@
+//! HTTP/1.1 connections that are kept from one read to the next.
+//!
+//! The API server answers a small GET in less time over HTTP/1.1 than over HTTP/2, and sends a large list a third faster: there are no frames to make, and no
+//! window to wait for. A connection is driven by the request that has it, in the same task, so that no other task is woken for it.
+//!
+//! Only reads that end by themselves and have no body come here. Requests of several sessions follow each other on a connection, and nothing of one may be taken
+//! for the next. A connection may also close while a request is on its way, and nothing says whether that was carried out. HTTP/2 says it.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::body::{BoxBody, BoxError};
+
+use super::MAX_HEAD;
+use super::connect::{Connector, Protocol, Stream};
+use super::error::UpstreamError;
+
+/// How many reads have a connection of their own at a time. Others share HTTP/2 connections.
+pub(super) const READS: usize = 32;
+/// How many connections wait for a read.
+const IDLE: usize = 8;
+/// For how long one does. The API server closes its own after 90 s.
+const IDLE_TIME: Duration = Duration::from_secs(30);
+
+/// The connections there are.
+pub(super) struct KeepAlive {
+    idle: Arc<Mutex<Vec<Idle>>>,
+    reads: Arc<Semaphore>,
+}
+
+/// A connection that no read has.
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+/// A connection, and the place of its read.
+struct Busy {
+    connection: Connection,
+    place: OwnedSemaphorePermit,
+    idle: Arc<Mutex<Vec<Idle>>>,
+}
+
+struct Connection {
+    sender: http1::SendRequest<BoxBody>,
+    /// None once it has ended.
+    driver: Option<http1::Connection<TokioIo<Stream>, BoxBody>>,
+}
+
+/// The body of an answer, and the connection that it comes over until it is whole.
+struct Answer {
+    body: Incoming,
+    busy: Option<Busy>,
+}
+
+/// A place for one read.
+pub(super) struct ReadPermit(OwnedSemaphorePermit);
+
+// === impl KeepAlive ===
+
+impl Default for KeepAlive {
+    fn default() -> Self {
+        Self {
+            idle: Arc::default(),
+            reads: Arc::new(Semaphore::new(READS)),
+        }
+    }
+}
+
+impl KeepAlive {
+    /// A place for one read, unless there are too many.
+    pub(super) fn place(&self) -> Option<ReadPermit> {
+        Arc::clone(&self.reads).try_acquire_owned().ok().map(ReadPermit)
+    }
+
+    /// Sends `request`, whose URI is a path. The request is returned where the connection closed before it was sent.
+    pub(super) async fn send(
+        &self,
+        ReadPermit(place): ReadPermit,
+        connector: &Connector,
+        mut request: Request<BoxBody>,
+    ) -> Result<Result<Response<BoxBody>, Request<BoxBody>>, UpstreamError> {
+        let connection = match self.take().await {
+            Some(connection) => connection,
+            None => Connection::open(connector).await?,
+        };
+        *request.version_mut() = Version::HTTP_11;
+        // It would announce a body. What it says of none is nothing.
+        request.headers_mut().remove(CONTENT_LENGTH);
+        let idle = Arc::clone(&self.idle);
+        let mut busy = Busy {
+            connection,
+            place,
+            idle,
+        };
+        match busy.connection.send(request).await {
+            Ok(answer) => Ok(Ok(answer.map(|body| Answer::new(body, busy).boxed_unsync()))),
+            Err(mut error) => match error.take_message() {
+                Some(request) => Ok(Err(request)),
+                None => Err(error.into_error().into()),
+            },
+        }
+    }
+
+    /// One that waits, and that the API server has not closed.
+    async fn take(&self) -> Option<Connection> {
+        loop {
+            let Idle { mut connection, since } = lock(&self.idle).pop()?;
+            if since.elapsed() > IDLE_TIME {
+                // Those below it wait for longer.
+                lock(&self.idle).clear();
+                return None;
+            }
+            let is_open = poll_fn(|ctx| Poll::Ready(connection.drive(ctx).is_pending())).await;
+            if is_open && connection.sender.is_ready() {
+                return Some(connection);
+            }
+        }
+    }
+}
+
+fn lock(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
+    idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// === impl Connection ===
+
+impl Connection {
+    async fn open(connector: &Connector) -> Result<Self, UpstreamError> {
+        let (stream, _) = connector.connect(Protocol::Http1).await?;
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(MAX_HEAD);
+        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;
+        let driver = Some(driver);
+        Ok(Self { sender, driver })
+    }
+
+    /// Moves what can be moved. Ready once the connection has ended.
+    fn drive(&mut self, ctx: &mut Context<'_>) -> Poll<()> {
+        let Some(driver) = &mut self.driver else {
+            return Poll::Ready(());
+        };
+        match Pin::new(driver).poll(ctx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(ended) => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "a connection to the API server ended");
+                }
+                self.driver = None;
+                Poll::Ready(())
+            }
+        }
+    }
+
+    async fn send(&mut self, request: Request<BoxBody>) -> Result<Response<Incoming>, TrySendError<Request<BoxBody>>> {
+        let mut answer = std::pin::pin!(self.sender.try_send_request(request));
+        let driver = &mut self.driver;
+        poll_fn(|ctx| {
+            if let Poll::Ready(answer) = answer.as_mut().poll(ctx) {
+                return Poll::Ready(answer);
+            }
+            if let Some(connection) = driver
+                && Pin::new(connection).poll(ctx).is_ready()
+            {
+                *driver = None;
+            }
+            answer.as_mut().poll(ctx)
+        })
+        .await
+    }
+}
+
+// === impl Answer ===
+
+impl Answer {
+    fn new(body: Incoming, busy: Busy) -> Self {
+        let mut answer = Self { body, busy: Some(busy) };
+        if answer.body.is_end_stream() {
+            answer.release();
+        }
+        answer
+    }
+
+    /// The body is whole: another read may have the connection.
+    fn release(&mut self) {
+        let Some(Busy {
+            connection,
+            place,
+            idle,
+        }) = self.busy.take()
+        else {
+            return;
+        };
+        if connection.driver.is_some() {
+            let mut idle = lock(&idle);
+            if idle.len() < IDLE {
+                let since = Instant::now();
+                idle.push(Idle { connection, since });
+            }
+        }
+        drop(place);
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, ctx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = self.get_mut();
+        let mut frame = Pin::new(&mut this.body).poll_frame(ctx);
+        if frame.is_pending()
+            && let Some(busy) = &mut this.busy
+        {
+            let _ = busy.connection.drive(ctx);
+            frame = Pin::new(&mut this.body).poll_frame(ctx);
+        }
+        match frame {
+            Poll::Ready(None) => this.release(),
+            Poll::Ready(Some(Err(_))) => this.busy = None,
+            // A body whose length was told is not polled after its last byte.
+            Poll::Ready(Some(Ok(_))) if this.body.is_end_stream() => this.release(),
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        frame.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
