@@ -116,9 +116,10 @@ fn speed(all: &[Figures]) -> Table {
             format!("{rate:.0}"),
             times(ratio(rate, median(&direct.rate))),
         ];
-        if !one.list.is_empty() {
-            cells.push(format!("{list:.1} MB/s"));
-            cells.push(times(ratio(list, median(&direct.list))));
+        cells.push(format!("{list:.1} MB/s"));
+        cells.push(times(ratio(list, median(&direct.list))));
+        // What leads to no API server has nothing to watch.
+        if one.watch.count() > 0 {
             cells.push(millis(one.watch.p50()));
             cells.push(times(ratio(one.watch.p50(), direct.watch.p50())));
         }

@@ -19,6 +19,10 @@ use crate::{Answer, Caller, Outcome, Records, Site, World, brief, rule, wait};
 
 /// How long a request may take to be made that was made before.
 const REACHED: Duration = wait::BUSY;
+/// The label of what says that a session was ended on purpose.
+const TOMBSTONES: &str = "tombstone";
+/// The label of what is to be acknowledged.
+pub(super) const ALARMS: &str = "break-glass";
 /// How long before the end of a session the cut of its expiry is armed at the latest.
 const ARMING: Duration = Duration::from_secs(1);
 /// How often an operation is watched to learn what requests it makes: some of them depend on who comes first.
@@ -262,7 +266,10 @@ impl<'w> Cuts<'w> {
     fn prepare(&self) -> Outcome<Before> {
         let records = self.records.all()?.len();
         if self.operation.is_by_use() {
-            self.forgive()?;
+            self.delete_maps(TOMBSTONES)?;
+        }
+        if self.operation == Operation::BreakGlass {
+            self.delete_maps(ALARMS)?;
         }
         if self.operation == Operation::Completion {
             self.sign_in_in_vain()?;
@@ -338,6 +345,7 @@ impl<'w> Cuts<'w> {
             Operation::SignOut | Operation::UsedSignOut => self.alice.post("/logout"),
             Operation::FirstUse => self.use_session(),
             Operation::Approval => self.approve(),
+            Operation::BreakGlass => self.break_glass(),
             // It is the tailnet that asks.
             Operation::Revocation => grant(&self.site, None).and_then(|()| Err("it has no answer".into())),
             Operation::Expiry | Operation::Completion => return None,
@@ -361,6 +369,17 @@ impl<'w> Cuts<'w> {
             .send_body("POST", &path, &headers, br#"{"decision": "approve"}"#)
     }
 
+    /// Signs in by the rule that alarms others.
+    fn break_glass(&self) -> Outcome<Answer> {
+        let headers = [("content-type", "application/json"), ("prefer", "wait=5")];
+        let body = br#"{"rule": "glass", "reason": "all is on fire"}"#;
+        let answer = self.alice.send_body("POST", "/api/v1alpha1/login", &headers, body)?;
+        if answer.status == 200 {
+            self.alice.remember(&answer.credential()?)?;
+        }
+        Ok(answer)
+    }
+
     /// Sees that nothing waits any more. What was approved after all becomes a session, and is ended.
     fn end_waiting(&self) -> Outcome {
         wait::until_true("nothing waits for approval", || {
@@ -382,17 +401,27 @@ impl<'w> Cuts<'w> {
         self.alice.send_body("GET", "/k8s/api/v1/namespaces/default", &[], b"")
     }
 
-    /// Removes what says that a session was ended on purpose.
-    fn forgive(&self) -> Outcome {
-        let path = format!("/api/v1/namespaces/{}/configmaps", self.site.server.namespace());
-        let cluster = &self.site.world.cluster;
-        let tombstones = cluster.get(&format!("{path}?labelSelector=tka.specht-labs.de%2Ftombstone"))?;
-        let tombstones = tombstones.ok_or("ConfigMaps cannot be listed")?;
-        for tombstone in tombstones["items"].as_array().into_iter().flatten() {
-            let name = tombstone["metadata"]["name"].as_str().unwrap_or_default();
-            cluster.delete(&format!("{path}/{name}"))?;
+    /// Removes the server's `ConfigMap`s with that label.
+    fn delete_maps(&self, label: &str) -> Outcome {
+        for map in self.maps(label)? {
+            let (namespace, name) = (self.site.server.namespace(), map["metadata"]["name"].as_str());
+            let path = format!("/api/v1/namespaces/{namespace}/configmaps/{}", name.unwrap_or_default());
+            self.site.world.cluster.delete(&path)?;
         }
         Ok(())
+    }
+
+    /// The server's `ConfigMap`s with that label.
+    pub(super) fn maps(&self, label: &str) -> Outcome<Vec<Value>> {
+        let namespace = self.site.server.namespace();
+        let path = format!("/api/v1/namespaces/{namespace}/configmaps?labelSelector=tka.specht-labs.de%2F{label}");
+        let maps = self
+            .site
+            .world
+            .cluster
+            .get(&path)?
+            .ok_or("ConfigMaps cannot be listed")?;
+        Ok(maps["items"].as_array().cloned().unwrap_or_default())
     }
 
     /// Does the operation without a cut, and returns the requests that it took.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::cuts::{Before, Cuts, Finding};
+use super::cuts::{ALARMS, Before, Cuts, Finding};
 use super::operation::{Expected, Operation};
 use super::state::{Found, State};
 use crate::user::{ALICE, BOB};
@@ -82,6 +82,9 @@ impl Cuts<'_> {
                 finding.leaked.push(format!("a session that use began again: {status}"));
             }
         }
+        if self.operation == Operation::BreakGlass && alice.is_whole() && self.maps(ALARMS)?.is_empty() {
+            finding.lost.push("what others must acknowledge".to_owned());
+        }
         match state.of_user(BOB) {
             Found::Whole { uid, .. } if uid == self.bystander.uid && self.works(&self.bystander.token)? => {}
             other => finding.lost.push(format!("the bystander's session: {other:?}")),
@@ -98,10 +101,13 @@ impl Cuts<'_> {
             (Found::Absent, Some(_)) => self.operation.end(),
             _ => None,
         };
-        if let Some(needed) = needed.filter(|needed| !decisions.iter().any(|decision| decision == needed)) {
-            finding
-                .lost
-                .push(format!("the record {needed}; there are {decisions:?}"));
+        let alarm = (needed.is_some() && self.operation == Operation::BreakGlass).then_some("break_glass");
+        for needed in needed.into_iter().chain(alarm) {
+            if !decisions.iter().any(|decision| decision == needed) {
+                finding
+                    .lost
+                    .push(format!("the record {needed}; there are {decisions:?}"));
+            }
         }
         if decisions.iter().any(|decision| decision == "taken_down") {
             finding.lost.push(format!("how a session ended: {decisions:?}"));

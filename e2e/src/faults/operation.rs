@@ -32,6 +32,8 @@ pub enum Operation {
     UsedSignOut,
     /// The approval that lets a caller in.
     Approval,
+    /// Signing in by a rule that alarms others.
+    BreakGlass,
 }
 
 /// What should be found of a session.
@@ -51,7 +53,7 @@ pub enum Expected {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::SignIn,
         Self::SignInNamespaces,
         Self::Extension,
@@ -62,6 +64,7 @@ impl Operation {
         Self::FirstUse,
         Self::UsedSignOut,
         Self::Approval,
+        Self::BreakGlass,
     ];
 
     /// The name of a server for it.
@@ -78,6 +81,7 @@ impl Operation {
             Self::FirstUse => "first-use",
             Self::UsedSignOut => "used-sign-out",
             Self::Approval => "approval",
+            Self::BreakGlass => "break-glass",
         }
     }
 
@@ -92,6 +96,7 @@ impl Operation {
             }
             Self::FirstUse | Self::UsedSignOut => json!({"role": "view", "period": "1h", "sign_in": "on_use"}),
             Self::Approval => json!({"role": "view", "period": "1h", "name": "oncall", "approval": {"count": 1}}),
+            Self::BreakGlass => json!({"role": "view", "period": "1h", "name": "glass", "break_glass": true}),
             // Its sessions are made as short as the machine allows when they are made.
             Self::Expiry => rule("view", "4s"),
         }
@@ -102,7 +107,12 @@ impl Operation {
     pub fn needs_session(self) -> bool {
         !matches!(
             self,
-            Self::SignIn | Self::SignInNamespaces | Self::Completion | Self::FirstUse | Self::Approval
+            Self::SignIn
+                | Self::SignInNamespaces
+                | Self::Completion
+                | Self::FirstUse
+                | Self::Approval
+                | Self::BreakGlass
         )
     }
 
@@ -123,7 +133,11 @@ impl Operation {
         let is_written = heard(&["create", "patch", "update"]);
         match self {
             // The vote is written first, and from then on it counts.
-            Self::SignIn | Self::SignInNamespaces | Self::FirstUse | Self::Approval if is_written => Expected::Whole,
+            Self::SignIn | Self::SignInNamespaces | Self::FirstUse | Self::Approval | Self::BreakGlass
+                if is_written =>
+            {
+                Expected::Whole
+            }
             Self::Extension if is_written => Expected::Extended,
             Self::Extension | Self::Completion => Expected::Whole,
             // That it ends is written down first, and from then on it does.
@@ -132,6 +146,7 @@ impl Operation {
             | Self::SignInNamespaces
             | Self::FirstUse
             | Self::Approval
+            | Self::BreakGlass
             | Self::SignOut
             | Self::UsedSignOut
             | Self::Expiry
@@ -144,7 +159,9 @@ impl Operation {
     pub fn expected_after_answer(self, status: Option<u16>) -> Expected {
         let is_done = status.is_some_and(|status| status < 300);
         match self {
-            Self::SignIn | Self::SignInNamespaces | Self::FirstUse | Self::Approval if is_done => Expected::Whole,
+            Self::SignIn | Self::SignInNamespaces | Self::FirstUse | Self::Approval | Self::BreakGlass if is_done => {
+                Expected::Whole
+            }
             Self::SignOut | Self::UsedSignOut if is_done => Expected::Absent,
             Self::Extension if is_done => Expected::Extended,
             Self::SignIn
@@ -152,7 +169,8 @@ impl Operation {
             | Self::SignOut
             | Self::FirstUse
             | Self::UsedSignOut
-            | Self::Approval => Expected::Either,
+            | Self::Approval
+            | Self::BreakGlass => Expected::Either,
             Self::Extension | Self::Completion => Expected::Whole,
             Self::Expiry | Self::Revocation => Expected::Absent,
         }
@@ -170,7 +188,8 @@ impl Operation {
             | Self::Extension
             | Self::Completion
             | Self::FirstUse
-            | Self::Approval => None,
+            | Self::Approval
+            | Self::BreakGlass => None,
         }
     }
 }
@@ -188,6 +207,7 @@ impl fmt::Display for Operation {
             Self::FirstUse => "first use",
             Self::UsedSignOut => "sign-out (use begins)",
             Self::Approval => "approval",
+            Self::BreakGlass => "break-glass",
         })
     }
 }

@@ -15,6 +15,7 @@ crate::tests![
     kill_at_any_request_of_a_first_use_leaves_all_or_nothing,
     kill_in_a_sign_out_lets_use_begin_nothing,
     kill_at_any_request_of_an_approval_leaves_all_or_nothing,
+    kill_in_an_emergency_leaves_no_session_without_its_alarm,
 ];
 
 fn kill_at_any_request_of_a_sign_in_leaves_all_of_it_or_nothing(world: &World) -> Outcome {
@@ -55,6 +56,10 @@ fn kill_in_a_sign_out_lets_use_begin_nothing(world: &World) -> Outcome {
 
 fn kill_at_any_request_of_an_approval_leaves_all_or_nothing(world: &World) -> Outcome {
     kill_everywhere(world, Operation::Approval)
+}
+
+fn kill_in_an_emergency_leaves_no_session_without_its_alarm(world: &World) -> Outcome {
+    kill_everywhere(world, Operation::BreakGlass)
 }
 
 fn kill_everywhere(world: &World, operation: Operation) -> Outcome {

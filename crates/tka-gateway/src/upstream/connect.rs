@@ -2,18 +2,26 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use http::header::HeaderValue;
 use http::uri::Authority;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::error::{CONNECT, UpstreamError};
+
+/// After how much silence it is asked whether the other side is there, and how often again. The system gives up after nine times.
+const SILENCE: Duration = Duration::from_secs(3);
+const PROBE: Duration = Duration::from_secs(1);
+/// How long what was sent to read may stay unacknowledged.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(6);
 
 /// A connection.
 pub(super) type Stream = Box<dyn Connection>;
@@ -104,15 +112,36 @@ impl Connector {
 
     /// A connection on which `wanted` is spoken, or HTTP/1.1 where the API server speaks nothing else.
     pub(super) async fn connect(&self, wanted: Protocol) -> Result<(Stream, Protocol), UpstreamError> {
-        let connected = timeout(CONNECT, self.connect_slowly(wanted)).await;
+        self.connect_in_time(wanted, None).await
+    }
+
+    /// An HTTP/1.1 connection over which nothing but the heads of requests is sent. What the API server does not acknowledge for seconds breaks it. With a body
+    /// that is no sign: one that is not read yet is not acknowledged either.
+    pub(super) async fn connect_for_reads(&self) -> Result<Stream, UpstreamError> {
+        let connected = self.connect_in_time(Protocol::Http1, Some(UNACKNOWLEDGED)).await;
+        connected.map(|(stream, _)| stream)
+    }
+
+    async fn connect_in_time(
+        &self,
+        wanted: Protocol,
+        unacknowledged: Option<Duration>,
+    ) -> Result<(Stream, Protocol), UpstreamError> {
+        let connected = timeout(CONNECT, self.connect_slowly(wanted, unacknowledged)).await;
         let connected = connected.map_err(|_| UpstreamError::Timeout)?;
         connected.map_err(|error| UpstreamError::Connect(error.into()))
     }
 
-    async fn connect_slowly(&self, wanted: Protocol) -> io::Result<(Stream, Protocol)> {
+    async fn connect_slowly(
+        &self,
+        wanted: Protocol,
+        unacknowledged: Option<Duration>,
+    ) -> io::Result<(Stream, Protocol)> {
         let (host, port) = (self.address.0.as_str(), self.address.1);
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
+        SockRef::from(&stream).set_tcp_keepalive(&keep_alive())?;
+        set_user_timeout(&stream, unacknowledged)?;
         let Some(tls) = &self.tls else {
             return Ok((Box::new(stream), Protocol::Http1));
         };
@@ -125,6 +154,21 @@ impl Connector {
         let spoken = if is_http2 { Protocol::Http2 } else { Protocol::Http1 };
         Ok((Box::new(stream), spoken))
     }
+}
+
+/// An API server that is gone without a word is noticed within seconds, also where nothing is sent to it.
+fn keep_alive() -> TcpKeepalive {
+    TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE)
+}
+
+/// Only Linux has such a limit. Elsewhere it is the system's, which is minutes.
+fn set_user_timeout(stream: &TcpStream, limit: Option<Duration>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if limit.is_some() {
+        SockRef::from(stream).set_tcp_user_timeout(limit)?;
+    }
+    let _ = (stream, limit);
+    Ok(())
 }
 
 fn offering(tls: &ClientConfig, protocols: &[&[u8]]) -> TlsConnector {

@@ -4,7 +4,7 @@
 //! window to wait for. A connection is driven by the request that has it, in the same task, so that no other task is woken for it.
 //!
 //! Only reads that end by themselves and have no body come here. Requests of several sessions follow each other on a connection, and nothing of one may be taken
-//! for the next. A connection may also close while a request is on its way, and nothing says whether that was carried out. HTTP/2 says it.
+//! for the next. A connection may also close while a request is on its way, and nothing says whether that was carried out: a read is repeated, over HTTP/2.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::{Request, Response, Version};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
 use hyper_util::rt::TokioIo;
@@ -26,13 +26,13 @@ use tokio::time::Instant;
 use crate::body::{BoxBody, BoxError};
 
 use super::MAX_HEAD;
-use super::connect::{Connector, Protocol, Stream};
+use super::connect::{Connector, Stream};
 use super::error::UpstreamError;
 
 /// How many reads have a connection of their own at a time. Others share HTTP/2 connections.
 pub(super) const READS: usize = 32;
 /// How many connections wait for a read.
-const IDLE: usize = 8;
+const IDLE: usize = 16;
 /// For how long one does. The API server closes its own after 90 s.
 const IDLE_TIME: Duration = Duration::from_secs(30);
 
@@ -87,16 +87,25 @@ impl KeepAlive {
         Arc::clone(&self.reads).try_acquire_owned().ok().map(ReadPermit)
     }
 
-    /// Sends `request`, whose URI is a path. The request is returned where the connection closed before it was sent.
+    /// Sends `request`, whose URI is a path, and which has no body. It is returned where there is no connection for it, and where one that was kept breaks before
+    /// the answer: it may have been carried out, and a read may be repeated.
     pub(super) async fn send(
         &self,
         ReadPermit(place): ReadPermit,
         connector: &Connector,
         mut request: Request<BoxBody>,
     ) -> Result<Result<Response<BoxBody>, Request<BoxBody>>, UpstreamError> {
-        let connection = match self.take().await {
+        let kept = self.take().await;
+        let spare = kept.is_some().then(|| head_of(&request));
+        let connection = match kept {
             Some(connection) => connection,
-            None => Connection::open(connector).await?,
+            None => match Connection::open(connector).await {
+                Ok(connection) => connection,
+                Err(error) => {
+                    tracing::debug!(%error, "no connection for a read");
+                    return Ok(Err(request));
+                }
+            },
         };
         *request.version_mut() = Version::HTTP_11;
         // It would announce a body. What it says of none is nothing.
@@ -107,12 +116,13 @@ impl KeepAlive {
             place,
             idle,
         };
-        match busy.connection.send(request).await {
-            Ok(answer) => Ok(Ok(answer.map(|body| Answer::new(body, busy).boxed_unsync()))),
-            Err(mut error) => match error.take_message() {
-                Some(request) => Ok(Err(request)),
-                None => Err(error.into_error().into()),
-            },
+        let mut error = match busy.connection.send(request).await {
+            Ok(answer) => return Ok(Ok(answer.map(|body| Answer::new(body, busy).boxed_unsync()))),
+            Err(error) => error,
+        };
+        match error.take_message().or(spare) {
+            Some(request) => Ok(Err(request)),
+            None => Err(error.into_error().into()),
         }
     }
 
@@ -133,6 +143,15 @@ impl KeepAlive {
     }
 }
 
+/// `request` once more, without the body that it does not have.
+fn head_of(request: &Request<BoxBody>) -> Request<BoxBody> {
+    let mut copy = Request::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.headers_mut() = request.headers().clone();
+    copy
+}
+
 fn lock(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
     idle.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -141,7 +160,7 @@ fn lock(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
 
 impl Connection {
     async fn open(connector: &Connector) -> Result<Self, UpstreamError> {
-        let (stream, _) = connector.connect(Protocol::Http1).await?;
+        let stream = connector.connect_for_reads().await?;
         let mut builder = http1::Builder::new();
         builder.max_buf_size(MAX_HEAD);
         let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;

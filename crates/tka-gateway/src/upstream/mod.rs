@@ -9,7 +9,7 @@ mod error;
 mod keep_alive;
 mod pool;
 
-use http::header::{HOST, HeaderValue};
+use http::header::{CONNECTION, HOST, HeaderValue, UPGRADE};
 use http::{Request, Response, Uri, Version};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -86,18 +86,17 @@ impl Upstream {
 
     /// Sends a read that ends by itself, and so no watch, over a connection of its own that is kept for the next. Else like [`send`](Self::send).
     ///
-    /// A read with a body goes with the others: what follows a body on such a connection would be taken for the next caller's request.
+    /// What has a body goes with the others: what follows a body on such a connection would be taken for the next caller's request. So does what asks for an
+    /// upgrade: it must not be answered here.
     pub async fn read(&self, mut request: Request<BoxBody>) -> Result<Response<BoxBody>, UpstreamError> {
-        if !request.body().is_end_stream() {
-            return self.send(request).await;
-        }
-        for _ in 1..TRIES {
-            let Some(place) = self.keep_alive.place() else {
-                break;
-            };
+        let is_plain = request.body().is_end_stream()
+            && ![CONNECTION, UPGRADE]
+                .iter()
+                .any(|name| request.headers().contains_key(name));
+        if is_plain && let Some(place) = self.keep_alive.place() {
             match self.keep_alive.send(place, &self.connector, request).await? {
                 Ok(response) => return Ok(response),
-                Err(unsent) => request = unsent,
+                Err(unanswered) => request = unanswered,
             }
         }
         self.send(request).await

@@ -95,6 +95,7 @@ async fn answer(mut request: Request<Incoming>) -> Result<Response<BoxBody>, Box
                 stream::iter(["some ", "words"]).map(|word| Ok(Frame::data(Bytes::from_static(word.as_bytes()))));
             respond.body(StreamBody::new(words).boxed_unsync())?
         }
+        "/base/break" if request.version() == Version::HTTP_11 => return Err("no answer".into()),
         "/base/close" => respond.header(CONNECTION, "close").body(full("bye"))?,
         "/base/moved" => respond.status(302).header(LOCATION, "/base/secret").body(full(""))?,
         "/base/upgrade" => {
@@ -247,6 +248,23 @@ async fn nothing_follows_the_head_of_a_read() {
         assert_eq!(text(response).await, "127.0.0.1 HTTP/1.1");
     }
     assert_eq!(server.connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn read_whose_kept_connection_breaks_is_sent_again() {
+    let server = api_server(&[b"h2", b"http/1.1"]).await;
+    text(server.upstream.read(get("/base/x")).await.unwrap()).await;
+    let response = server.upstream.read(get("/base/break")).await.unwrap();
+    assert_eq!(text(response).await, "127.0.0.1 HTTP/2.0");
+    // Nothing was kept, and nothing is known of one that breaks at once.
+    assert!(server.upstream.read(get("/base/break")).await.is_err());
+}
+
+#[tokio::test]
+async fn read_that_asks_for_an_upgrade_is_no_read() {
+    let server = api_server(&[b"h2", b"http/1.1"]).await;
+    let response = server.upstream.read(upgrade("/base/x")).await.unwrap();
+    assert_eq!(response.version(), Version::HTTP_2);
 }
 
 #[tokio::test]

@@ -96,10 +96,13 @@ impl Proxy<'_> {
         body: Body,
     ) -> Result<Response, Failure> {
         // A connection that cannot be upgraded would answer what no recorder sees.
-        if plan == RecordingPlan::Required && head.extensions.get::<OnUpgrade>().is_none() {
+        let can_upgrade = head.extensions.get::<OnUpgrade>().is_some();
+        if plan == RecordingPlan::Required && !can_upgrade {
             return Err(NotRecorded::Unrecordable(Unrecordable::Protocol).into());
         }
         let body = match headers::upgrade(&head.headers) {
+            // The API server would begin what none hears.
+            Some(_) if !can_upgrade => return Err(cannot_upgrade()),
             Some(_) => require_empty_body(body).await?,
             None => body,
         };
@@ -181,7 +184,7 @@ impl Proxy<'_> {
             let answer = unwrap_or_record(answer, &head.method, &mut proxied)?;
             return proxied.upgraded(self.app, answer, caller, is_exec).await;
         }
-        let is_read = head.method.is_safe() && access.info.verb != "watch";
+        let is_read = head.method.is_safe() && access.info.is_read() && access.info.verb != "watch";
         // The request holds no session entry: one that another session of the same name replaces must end.
         drop(access);
         let answer = if is_read {
@@ -287,6 +290,14 @@ fn upstream_failure(error: &UpstreamError, method: &Method) -> Failure {
         return Failure::new(StatusCode::BAD_GATEWAY, message, advice).with_cause(error);
     }
     Failure::transient(message, advice).with_cause(error)
+}
+
+fn cannot_upgrade() -> Failure {
+    Failure::new(
+        StatusCode::BAD_REQUEST,
+        "this connection cannot be upgraded",
+        &["ask for the upgrade over HTTP/1.1"],
+    )
 }
 
 fn too_many() -> Failure {

@@ -7,7 +7,7 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures::future::try_join_all;
+use futures::future::join_all;
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
 use tka_core::session::{approved_elevations, elevations};
@@ -198,35 +198,36 @@ async fn withdraw_each_elevation(
         is_own && waiting.label.as_ref().is_some_and(SessionLabel::is_elevation)
     };
     let watched = app.sessions.waiting().map(|waiting| waiting.all()).unwrap_or_default();
-    let mut meant: Vec<_> = watched.into_iter().filter(is_meant).collect();
-    let mut result = match unwatched_elevations(app, identified, &meant).await {
-        Ok(unwatched) => {
-            meant.extend(unwatched.into_iter().filter(is_meant));
-            Ok(())
+    let read = read_waiting_elevations(app, identified).await;
+    let is_unread = |waiting: &WaitingSignIn| read.iter().all(|(name, _)| *name != waiting.name);
+    let mut meant: Vec<_> = watched.into_iter().filter(is_unread).collect();
+    let mut result = Ok(());
+    for (_, waiting) in read {
+        match waiting {
+            Ok(waiting) => meant.extend(waiting),
+            Err(error) => result = Err(error.into()),
         }
-        Err(failure) => Err(failure),
-    };
-    for waiting in meant {
+    }
+    for waiting in meant.into_iter().filter(is_meant) {
         let withdrawn = withdraw_elevation(app, context, &approver, &waiting).await;
         result = result.and(withdrawn);
     }
     result
 }
 
-/// The elevations of this device that wait but for those `watched`: the watch may not have brought what was asked for a moment ago.
-async fn unwatched_elevations(
+/// What there is at this moment of the elevations of this device that others approve: the watch may not have brought what was asked for a moment ago.
+async fn read_waiting_elevations(
     app: &App,
     identified: &Identified,
-    watched: &[WaitingSignIn],
-) -> Result<Vec<WaitingSignIn>, Failure> {
+) -> Vec<(SessionName, Result<Option<WaitingSignIn>, tka_operator::Error>)> {
     let Ok(rules) = applicable_rules(app, identified) else {
-        return Ok(Vec::new());
+        return Vec::new();
     };
-    let names = approved_elevations(&identified.caller, &rules);
-    let unwatched = names.filter(|name| watched.iter().all(|one| one.name != *name));
-    let read = unwatched.map(|name| async move { app.sessions.waiting_named(name.as_str()).await });
-    let read = try_join_all(read.collect::<Vec<_>>()).await?;
-    Ok(read.into_iter().flatten().collect())
+    let read = approved_elevations(&identified.caller, &rules).map(|name| async move {
+        let waiting = app.sessions.waiting_named(name.as_str()).await;
+        (name, waiting)
+    });
+    join_all(read).await
 }
 
 async fn withdraw_elevation(
