@@ -1,10 +1,10 @@
 //! HTTP/1.1 connections that are kept from one read to the next.
 //!
-//! The API server answers a small GET in less time over HTTP/1.1 than over HTTP/2, and sends a large list a third faster: there are no frames to make, and no
-//! window to wait for. A connection is driven by the request that has it, in the same task, so that no other task is woken for it.
+//! The API server answers a small GET in less time over HTTP/1.1 than over HTTP/2, and sends a large list a third faster. There are no frames to make, and
+//! there is no window to wait for. A connection is driven by the request that has it, in the same task, so that no other task is woken for it.
 //!
 //! Only reads that end by themselves and have no body come here. Requests of several sessions follow each other on a connection, and nothing of one may be taken
-//! for the next. A connection may also close while a request is on its way, and nothing says whether that was carried out: a read is repeated, over HTTP/2.
+//! for the next. A connection may also close while a request is on its way, and nothing says whether that was carried out. A read is repeated then, over HTTP/2.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -88,7 +88,7 @@ impl KeepAlive {
     }
 
     /// Sends `request`, whose URI is a path, and which has no body. It is returned where there is no connection for it, and where one that was kept breaks before
-    /// the answer: it may have been carried out, and a read may be repeated.
+    /// the answer. Then it may have been carried out, and a read may be repeated.
     pub(super) async fn send(
         &self,
         ReadPermit(place): ReadPermit,

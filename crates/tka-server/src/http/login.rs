@@ -157,7 +157,7 @@ async fn start(
     Ok((authorization, Started::SignedIn(signed_in)))
 }
 
-/// Why none answers the request `id` for approval, where the rule wants none: as this server knows the policy at this moment, or because there is no such request.
+/// Why none answers the request `id` for approval, where the rule wants none. This server may not know the newest policy yet, or there is no such request.
 async fn needs_no_approval(app: &App, name: &SessionName, id: &str) -> Result<Failure, Failure> {
     let waiting = app.sessions.waiting_named(name.as_str()).await?;
     let is_open = |waiting: &WaitingSignIn| {

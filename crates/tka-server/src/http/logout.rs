@@ -215,7 +215,7 @@ async fn withdraw_each_elevation(
     result
 }
 
-/// What there is at this moment of the elevations of this device that others approve: the watch may not have brought what was asked for a moment ago.
+/// The elevations of this device that others approve, as they are at this moment. The watch may not have brought what was asked for a moment ago.
 async fn read_waiting_elevations(
     app: &App,
     identified: &Identified,
