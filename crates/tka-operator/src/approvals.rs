@@ -231,7 +231,7 @@ impl Sessions {
         let all = self.signins.list(&ListParams::default().labels(&of_user)).await?;
         let is_other = |waiting: &WaitingSignIn| {
             let state = waiting.request.state(now);
-            matches!(state, RequestState::Waiting | RequestState::Approved) && waiting.name != name
+            state.is_open() && waiting.name != name
         };
         let count = all.items.iter().filter_map(WaitingSignIn::of).filter(is_other).count();
         if count < MAX_WAITING {

@@ -83,6 +83,16 @@ pub enum RequestState {
     Expired,
 }
 
+// === impl RequestState ===
+
+impl RequestState {
+    /// Whether it is not over: it waits, or its access is about to be given.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::Approved)
+    }
+}
+
 /// What one person decides.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ApprovalDecision {

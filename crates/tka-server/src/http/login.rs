@@ -13,7 +13,7 @@ use serde::Deserialize;
 use tka_api::exec::ExecCredential;
 use tka_api::http::{ErrorResponse, LoginRequest, LoginResponse, RequestedAccess, SignInResponse};
 use tka_core::{Request, RuleSelector, Session, SessionLabel, SessionName};
-use tka_operator::{Credential, RequestOutcome, RequestState, SessionFilter, SignedIn, StoredSession, WaitingSignIn};
+use tka_operator::{Credential, RequestOutcome, SessionFilter, SignedIn, StoredSession, WaitingSignIn};
 use tokio::time::{Instant, timeout_at};
 use utoipa::IntoParams;
 
@@ -160,10 +160,7 @@ async fn start(
 /// Why none answers the request `id` for approval, where the rule wants none. This server may not know the newest policy yet, or there is no such request.
 async fn needs_no_approval(app: &App, name: &SessionName, id: &str) -> Result<Failure, Failure> {
     let waiting = app.sessions.waiting_named(name.as_str()).await?;
-    let is_open = |waiting: &WaitingSignIn| {
-        let state = waiting.request.state((app.clock)());
-        waiting.request.id == id && matches!(state, RequestState::Waiting | RequestState::Approved)
-    };
+    let is_open = |waiting: &WaitingSignIn| waiting.request.id == id && waiting.request.state((app.clock)()).is_open();
     Ok(match waiting.as_ref().filter(|waiting| is_open(waiting)) {
         Some(_) => changed_meanwhile(),
         None => approvals::unanswered(),

@@ -1,5 +1,6 @@
 //! `/logout`: ends the calling device's session.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -198,17 +199,18 @@ async fn withdraw_each_elevation(
         is_own && waiting.label.as_ref().is_some_and(SessionLabel::is_elevation)
     };
     let watched = app.sessions.waiting().map(|waiting| waiting.all()).unwrap_or_default();
-    let read = read_waiting_elevations(app, identified).await;
-    let is_unread = |waiting: &WaitingSignIn| read.iter().all(|(name, _)| *name != waiting.name);
-    let mut meant: Vec<_> = watched.into_iter().filter(is_unread).collect();
+    let watched = watched.into_iter().map(|waiting| (waiting.name.clone(), waiting));
+    let mut by_name: HashMap<_, _> = watched.collect();
     let mut result = Ok(());
-    for (_, waiting) in read {
-        match waiting {
-            Ok(waiting) => meant.extend(waiting),
+    for (name, read) in read_waiting_elevations(app, identified).await {
+        match read {
+            Ok(Some(waiting)) => drop(by_name.insert(name, waiting)),
+            Ok(None) => drop(by_name.remove(&name)),
+            // Then what the watch knows is withdrawn.
             Err(error) => result = Err(error.into()),
         }
     }
-    for waiting in meant.into_iter().filter(is_meant) {
+    for waiting in by_name.into_values().filter(is_meant) {
         let withdrawn = withdraw_elevation(app, context, &approver, &waiting).await;
         result = result.and(withdrawn);
     }
@@ -236,9 +238,8 @@ async fn withdraw_elevation(
     approver: &Approver,
     waiting: &WaitingSignIn,
 ) -> Result<(), Failure> {
-    match waiting.request.state((app.clock)()) {
-        RequestState::Granted | RequestState::Denied | RequestState::Expired => return Ok(()),
-        RequestState::Waiting | RequestState::Approved => {}
+    if !waiting.request.state((app.clock)()).is_open() {
+        return Ok(());
     }
     match approvals::withdraw(app, context, approver, waiting.name.as_str()).await {
         Ok(_) => Ok(()),
