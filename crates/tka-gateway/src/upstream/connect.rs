@@ -140,7 +140,7 @@ impl Connector {
         let (host, port) = (self.address.0.as_str(), self.address.1);
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
-        SockRef::from(&stream).set_tcp_keepalive(&keep_alive())?;
+        SockRef::from(&stream).set_tcp_keepalive(&probes())?;
         set_user_timeout(&stream, unacknowledged)?;
         let Some(tls) = &self.tls else {
             return Ok((Box::new(stream), Protocol::Http1));
@@ -157,7 +157,7 @@ impl Connector {
 }
 
 /// An API server that is gone without a word is noticed within seconds, also where nothing is sent to it.
-fn keep_alive() -> TcpKeepalive {
+fn probes() -> TcpKeepalive {
     TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE)
 }
 

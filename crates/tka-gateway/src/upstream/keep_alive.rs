@@ -19,15 +19,14 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1};
-use hyper_util::rt::TokioIo;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::body::{BoxBody, BoxError};
 
-use super::MAX_HEAD;
-use super::connect::{Connector, Stream};
+use super::connect::Connector;
 use super::error::UpstreamError;
+use super::{Http1, handshake_http1};
 
 /// How many reads have a connection of their own at a time. Others share HTTP/2 connections.
 pub(super) const READS: usize = 32;
@@ -58,7 +57,7 @@ struct Busy {
 struct Connection {
     sender: http1::SendRequest<BoxBody>,
     /// None once it has ended.
-    driver: Option<http1::Connection<TokioIo<Stream>, BoxBody>>,
+    driver: Option<Http1>,
 }
 
 /// The body of an answer, and the connection that it comes over until it is whole.
@@ -161,9 +160,7 @@ fn lock(idle: &Mutex<Vec<Idle>>) -> MutexGuard<'_, Vec<Idle>> {
 impl Connection {
     async fn open(connector: &Connector) -> Result<Self, UpstreamError> {
         let stream = connector.connect_for_reads().await?;
-        let mut builder = http1::Builder::new();
-        builder.max_buf_size(MAX_HEAD);
-        let (sender, driver) = builder.handshake(TokioIo::new(stream)).await?;
+        let (sender, driver) = handshake_http1(stream).await?;
         let driver = Some(driver);
         Ok(Self { sender, driver })
     }
@@ -187,16 +184,11 @@ impl Connection {
 
     async fn send(&mut self, request: Request<BoxBody>) -> Result<Response<Incoming>, TrySendError<Request<BoxBody>>> {
         let mut answer = std::pin::pin!(self.sender.try_send_request(request));
-        let driver = &mut self.driver;
         poll_fn(|ctx| {
             if let Poll::Ready(answer) = answer.as_mut().poll(ctx) {
                 return Poll::Ready(answer);
             }
-            if let Some(connection) = driver
-                && Pin::new(connection).poll(ctx).is_ready()
-            {
-                *driver = None;
-            }
+            let _ = self.drive(ctx);
             answer.as_mut().poll(ctx)
         })
         .await

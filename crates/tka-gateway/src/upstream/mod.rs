@@ -133,14 +133,21 @@ impl Upstream {
     }
 }
 
+/// What moves the bytes of an HTTP/1.1 connection.
+type Http1 = http1::Connection<TokioIo<connect::Stream>, BoxBody>;
+
+async fn handshake_http1(stream: connect::Stream) -> hyper::Result<(http1::SendRequest<BoxBody>, Http1)> {
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(MAX_HEAD);
+    builder.handshake(TokioIo::new(stream)).await
+}
+
 async fn send_http1(
     stream: connect::Stream,
     mut request: Request<BoxBody>,
 ) -> Result<Response<Incoming>, UpstreamError> {
     *request.version_mut() = Version::HTTP_11;
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(MAX_HEAD);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) = handshake_http1(stream).await?;
     // It ends with the answer, or when the upgraded connection is taken over.
     tokio::spawn(connection.with_upgrades());
     Ok(sender.send_request(request).await?)
