@@ -115,9 +115,9 @@ fn speed(all: &[Figures]) -> Table {
             times(ratio(one.get.percentile(99), direct.get.percentile(99))),
             format!("{rate:.0}"),
             times(ratio(rate, median(&direct.rate))),
+            format!("{list:.1} MB/s"),
+            times(ratio(list, median(&direct.list))),
         ];
-        cells.push(format!("{list:.1} MB/s"));
-        cells.push(times(ratio(list, median(&direct.list))));
         // What leads to no API server has nothing to watch.
         if one.watch.count() > 0 {
             cells.push(millis(one.watch.p50()));
