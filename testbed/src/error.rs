@@ -57,6 +57,15 @@ pub enum Error {
         status: ExitStatus,
     },
 
+    /// What an older commit has cannot be unpacked.
+    #[error("tar could not unpack an older commit into {} ({status}); it said why above", folder.display())]
+    Unpack {
+        /// Where to.
+        folder: PathBuf,
+        /// How tar ended.
+        status: ExitStatus,
+    },
+
     /// A program of the project itself is not where it should be.
     #[error("{} is not there: build it with `cargo build -p {package}`", path.display())]
     NotBuilt {

@@ -9,6 +9,7 @@ mod env_file;
 mod error;
 mod facts;
 mod files;
+mod history;
 mod http;
 mod layout;
 pub mod oci;
@@ -34,6 +35,7 @@ pub use self::{
     cluster::chart_dir,
     command::Output,
     error::{Error, Result},
+    history::{BEFORE_SERVER, unpack_commit},
     own_programs::{OwnPrograms, build, build_own_programs, build_sandbox_program, cargo},
     programs::{KUBERNETES_VERSION, Part, cache_dir, check_kubernetes_version, peer, program},
     server::{Pods, Server, ServerOptions, with_gateway, with_recordings},

@@ -4,12 +4,11 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use e2e::user::ALICE;
 use e2e::{Outcome, World, rule, wait};
 use serde_json::{Value, json};
-use testbed::{ServerOptions, with_gateway};
+use testbed::{BEFORE_SERVER, ServerOptions, with_gateway};
 
 use crate::chart_values::everything;
 use crate::helm::{Helm, chart, containers, objects, of_kind, pod, rendered, variables, with_server};
@@ -348,10 +347,10 @@ fn old_release_upgrades_to_the_server(world: &World) -> Outcome {
     let helm = Helm::new(world, "chart-upgrade")?;
     let before = helm.folder.join("before");
     let mut charts = vec![(chart(), "--set=server.enabled=false")];
-    if chart_before_the_server(&before)? {
+    if testbed::unpack_commit(BEFORE_SERVER, &["charts/tka"], &before)? {
         charts.push((before.join("charts/tka").display().to_string(), "--set=roles={view}"));
     } else {
-        eprintln!("NOT RUN: the upgrade from the chart of {BEFORE}, which this clone does not have");
+        eprintln!("NOT RUN: the upgrade from the chart of {BEFORE_SERVER}, which this clone does not have");
     }
     for (number, (chart_before, set)) in charts.into_iter().enumerate() {
         let namespace = format!("chart-upgrade-{number}");
@@ -370,30 +369,6 @@ fn old_release_upgrades_to_the_server(world: &World) -> Outcome {
         uninstall(&helm, world, &namespace)?;
     }
     Ok(())
-}
-
-/// The last commit whose chart had no server.
-const BEFORE: &str = "0318ada";
-
-/// Whether that commit's chart is in `folder` now. A clone may be too shallow to have it.
-fn chart_before_the_server(folder: &Path) -> Outcome<bool> {
-    fs::create_dir_all(folder)?;
-    let archive = folder.join("chart.tar");
-    let git = Command::new("git")
-        .current_dir(Path::new(&chart()).join("../.."))
-        .args(["archive", BEFORE, "charts/tka", "--output"])
-        .arg(&archive)
-        .output()?;
-    if !git.status.success() {
-        return Ok(false);
-    }
-    let tar = Command::new("tar")
-        .arg("-xf")
-        .arg(&archive)
-        .arg("-C")
-        .arg(folder)
-        .status()?;
-    Ok(tar.success())
 }
 
 fn secrets_are_in_secrets_alone(world: &World) -> Outcome {

@@ -1,13 +1,13 @@
 //! Upgrades and back, with sessions that go on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use e2e::user::ALICE;
 use e2e::{Outcome, World, rule, wait};
 use serde_json::{Value, json};
-use testbed::ServerOptions;
+use testbed::{BEFORE_SERVER, ServerOptions};
 
 use crate::release::Release;
 use crate::silence::Silence;
@@ -21,8 +21,6 @@ crate::tests![
 const OLDER: &str = "older";
 /// How long no replica may answer, at two of them.
 const LONGEST_SILENCE: Duration = Duration::from_secs(5);
-/// The commit of the last chart that installed no server.
-const BEFORE_SERVER: &str = "0318adabf3f2d1d93eef3897f0d86a291e6905eb";
 const WAITING: [&str; 2] = ["--wait", "--timeout=150s"];
 
 fn replicas_roll_one_after_the_other_and_back(world: &World) -> Outcome {
@@ -79,7 +77,7 @@ fn replicas_roll_one_after_the_other_and_back(world: &World) -> Outcome {
 fn session_outlives_the_upgrade_from_a_chart_without_a_server(world: &World) -> Outcome {
     let name = "before";
     let server = world.testbed.server(ServerOptions {
-        chart: Some(chart_of(&world.new_folder("chart-before")?, BEFORE_SERVER)?.into()),
+        chart: Some(chart_of(&world.new_folder("chart-before")?, BEFORE_SERVER)?),
         ..ServerOptions::new(name)
     })?;
     let grants = json!([{ "src": [ALICE], "rules": [rule("cluster-admin", "1h")] }]);
@@ -121,23 +119,11 @@ fn tag_older(world: &World) -> Outcome {
 }
 
 /// The chart of a commit, in `folder`.
-fn chart_of(folder: &Path, commit: &str) -> Outcome<String> {
-    let root = testbed::chart_dir().join("../..");
-    let script = r#"git -C "$0" archive --format=tar "$1" charts/tka | tar -x -C "$2""#;
-    let output = Command::new("/bin/sh")
-        .args(["-c", script])
-        .args([&root, Path::new(commit), folder])
-        .stdin(Stdio::null())
-        .output()?;
-    let chart = folder.join("charts/tka");
-    if chart.join("Chart.yaml").exists() {
-        return Ok(chart.display().to_string());
+fn chart_of(folder: &Path, commit: &str) -> Outcome<PathBuf> {
+    if testbed::unpack_commit(commit, &["charts/tka"], folder)? {
+        return Ok(folder.join("charts/tka"));
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(
-        format!("the chart of {commit} is not to be had; clone the whole history (`git fetch --unshallow`): {said}")
-            .into(),
-    )
+    Err(format!("the chart of {commit} is not to be had; clone the whole history (`git fetch --unshallow`)").into())
 }
 
 impl Release<'_> {

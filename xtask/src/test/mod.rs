@@ -29,7 +29,7 @@ pub(crate) struct Test {
     #[arg(long, value_name = "VERSION", conflicts_with = "repeat")]
     kubernetes: Option<String>,
     /// Run only the tests in which an older server and this one serve the same namespace; the first run builds the server of that commit
-    #[arg(long, value_name = "COMMIT", num_args = 0..=1, default_missing_value = older::BEFORE_SERVER, conflicts_with_all = ["name", "kubernetes", "repeat"])]
+    #[arg(long, value_name = "COMMIT", num_args = 0..=1, default_missing_value = testbed::BEFORE_SERVER, conflicts_with_all = ["name", "kubernetes", "repeat"])]
     older: Option<String>,
     /// Run the suite so often at this commit, every second time while other programs keep all cores busy, and say which
     /// tests failed how often. Runs that the table already has count, so that this goes on where it was interrupted.

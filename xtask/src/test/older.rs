@@ -2,16 +2,12 @@
 
 use std::{
     env, fs,
-    io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use super::named;
 use crate::{Outcome, root};
-
-/// The last commit before the chart had a server.
-pub(super) const BEFORE_SERVER: &str = "0318adabf3f2d1d93eef3897f0d86a291e6905eb";
 
 /// The variable by which the test program is told where the older server is (`e2e/tests/e2e/older.rs`).
 const PROGRAM: &str = "TKA_E2E_OLDER_SERVER";
@@ -36,7 +32,7 @@ pub(super) fn run(commit: &str) -> Outcome {
 
 /// Has the end-to-end tests that `cargo` runs include those with an older server. Without this repository's history they do not, but in CI they must.
 pub(super) fn give_to(cargo: &mut Command) -> Outcome {
-    match resolve(BEFORE_SERVER).and_then(|commit| build(&commit)) {
+    match resolve(testbed::BEFORE_SERVER).and_then(|commit| build(&commit)) {
         Ok(program) => {
             cargo.env(PROGRAM, program);
             Ok(())
@@ -52,7 +48,10 @@ pub(super) fn give_to(cargo: &mut Command) -> Outcome {
 /// The whole name of `commit`.
 fn resolve(commit: &str) -> Outcome<String> {
     let name = format!("{commit}^{{commit}}");
-    let git = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &name]).output()?;
+    let git = Command::new("git")
+        .current_dir(root())
+        .args(["rev-parse", "--verify", "--quiet", "--end-of-options", &name])
+        .output()?;
     if git.status.success() {
         return Ok(String::from_utf8(git.stdout)?.trim().to_owned());
     }
@@ -68,7 +67,9 @@ fn build(commit: &str) -> Outcome<PathBuf> {
     }
     let (sources, target) = (folder.join("sources"), folder.join("target"));
     eprintln!("xtask: building the server of {commit}");
-    unpack(commit, &sources)?;
+    if !testbed::unpack_commit(commit, &[], &sources)? {
+        return Err(Error::Unknown(commit.to_owned()).into());
+    }
     let status = testbed::cargo()
         .current_dir(&sources)
         .args(["build", "--locked", "--package", "tka-server", "--target-dir"])
@@ -86,34 +87,6 @@ fn build(commit: &str) -> Outcome<PathBuf> {
         fs::remove_dir_all(rest)?;
     }
     Ok(program)
-}
-
-/// The files of `commit`, in `folder`.
-fn unpack(commit: &str, folder: &Path) -> Outcome {
-    fs::create_dir_all(folder)?;
-    let archive = git(&["archive", "--format=tar", commit]).output()?;
-    if !archive.status.success() {
-        return Err(Error::Unknown(commit.to_owned()).into());
-    }
-    let mut tar = Command::new("tar")
-        .args(["--extract", "--directory"])
-        .arg(folder)
-        .stdin(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = tar.stdin.take() {
-        stdin.write_all(&archive.stdout)?;
-    }
-    if tar.wait()?.success() {
-        Ok(())
-    } else {
-        Err(Error::Unknown(commit.to_owned()).into())
-    }
-}
-
-fn git(args: &[&str]) -> Command {
-    let mut git = Command::new("git");
-    git.current_dir(root()).args(args);
-    git
 }
 
 #[cfg(test)]
