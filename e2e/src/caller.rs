@@ -117,6 +117,17 @@ impl Caller {
         })
     }
 
+    /// The same with `body` as JSON, below the prefix.
+    pub fn send_json(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Outcome<Answer> {
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        self.send_body(
+            method,
+            &format!("{PREFIX}{path}"),
+            &headers,
+            body.to_string().as_bytes(),
+        )
+    }
+
     /// `GET` below the prefix.
     pub fn get(&self, path: &str) -> Outcome<Answer> {
         self.send("GET", path, &[])
@@ -139,12 +150,12 @@ impl Caller {
 
     /// The same, to a session that is kept apart by `label`.
     pub fn sign_in_apart(&self, label: &str) -> Outcome<Answer> {
-        let headers = [("Content-Type", "application/json"), ("Prefer", "wait=10")];
-        let body = json!({ "session": label }).to_string();
-        self.remembered(self.send_body("POST", &format!("{PREFIX}/login"), &headers, body.as_bytes())?)
+        let body = json!({ "session": label });
+        self.remembered(self.send_json("POST", "/login", &[("Prefer", "wait=10")], &body)?)
     }
 
-    fn remembered(&self, answer: Answer) -> Outcome<Answer> {
+    /// Remembers the credential in the answer to a sign-in, if there is one.
+    pub(crate) fn remembered(&self, answer: Answer) -> Outcome<Answer> {
         if answer.status == 200 {
             self.tokens.add(answer.credential()?.as_str())?;
         }

@@ -363,21 +363,15 @@ impl<'w> Cuts<'w> {
     fn approve(&self) -> Outcome<Answer> {
         let waiting = self.bob.get("/approvals")?.expect(200)?.json()?;
         let session = waiting["items"][0]["session"].as_str().ok_or("nothing waits")?;
-        let path = format!("/api/v1alpha1/approvals/{session}");
-        let headers = [("content-type", "application/json")];
-        self.bob
-            .send_body("POST", &path, &headers, br#"{"decision": "approve"}"#)
+        let path = format!("/approvals/{session}");
+        self.bob.send_json("POST", &path, &[], &json!({"decision": "approve"}))
     }
 
     /// Signs in by the rule that alarms others.
     fn break_glass(&self) -> Outcome<Answer> {
-        let headers = [("content-type", "application/json"), ("prefer", "wait=5")];
-        let body = br#"{"rule": "glass", "reason": "all is on fire"}"#;
-        let answer = self.alice.send_body("POST", "/api/v1alpha1/login", &headers, body)?;
-        if answer.status == 200 {
-            self.alice.remember(&answer.credential()?)?;
-        }
-        Ok(answer)
+        let body = json!({"rule": "glass", "reason": "all is on fire"});
+        let answer = self.alice.send_json("POST", "/login", &[("prefer", "wait=5")], &body)?;
+        self.alice.remembered(answer)
     }
 
     /// Sees that nothing waits any more. What was approved after all becomes a session, and is ended.

@@ -27,11 +27,11 @@ crate::tests![
 ];
 
 /// The rule `oncall`, which asks for approval as `approval` says.
-fn oncall(approval: &Value) -> Value {
+pub(crate) fn oncall(approval: &Value) -> Value {
     json!({"role": "view", "period": "1h", "name": "oncall", "approval": approval})
 }
 
-fn approves() -> Value {
+pub(crate) fn approves() -> Value {
     json!({"approve": ["oncall"]})
 }
 
@@ -44,26 +44,20 @@ fn site<'w>(world: &'w World, name: &str, approval: &Value) -> Outcome<(Records,
     Ok((records, site))
 }
 
-fn send(caller: &Caller, method: &str, path: &str, headers: &[(&str, &str)], body: &Value) -> Outcome<Answer> {
-    let headers = [headers, &[("content-type", "application/json")]].concat();
-    let path = format!("/api/v1alpha1{path}");
-    caller.send_body(method, &path, &headers, body.to_string().as_bytes())
-}
-
 /// Asks with that `reason`, and does not wait.
-fn asks(caller: &Caller, reason: &str) -> Outcome<Value> {
+pub(crate) fn asks(caller: &Caller, reason: &str) -> Outcome<Value> {
     let body = json!({"rule": "oncall", "reason": reason});
-    send(caller, "POST", "/login", &[], &body)?.expect(202)?.json()
+    caller.send_json("POST", "/login", &[], &body)?.expect(202)?.json()
 }
 
-fn name(asked: &Value) -> Outcome<String> {
+pub(crate) fn name(asked: &Value) -> Outcome<String> {
     let name = asked["approval"]["session"].as_str();
     Ok(name.ok_or_else(|| format!("nothing waits: {asked}"))?.to_owned())
 }
 
-fn decides(caller: &Caller, decision: &str, name: &str) -> Outcome<Answer> {
+pub(crate) fn decides(caller: &Caller, decision: &str, name: &str) -> Outcome<Answer> {
     let body = json!({"decision": decision, "comment": "as agreed"});
-    send(caller, "POST", &format!("/approvals/{name}"), &[], &body)
+    caller.send_json("POST", &format!("/approvals/{name}"), &[], &body)
 }
 
 /// What waits, as `caller` is told.
@@ -82,7 +76,7 @@ fn signin(site: &Site<'_>) -> Outcome<Value> {
     }
 }
 
-fn phase(site: &Site<'_>) -> Outcome<String> {
+pub(crate) fn phase(site: &Site<'_>) -> Outcome<String> {
     Ok(signin(site)?["status"]["phase"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -122,7 +116,7 @@ fn other_lets_a_caller_in(world: &World) -> Outcome {
     let waits = thread::scope(|scope| {
         let waits = scope.spawn(|| {
             let body = json!({"rule": "oncall", "reason": "pager 4711"});
-            send(&bob, "POST", "/login", &[("prefer", "wait=10")], &body)
+            bob.send_json("POST", "/login", &[("prefer", "wait=10")], &body)
         });
         let decided = decides(&alice, "approve", &session);
         (waits.join(), decided)
@@ -223,12 +217,13 @@ fn none_decides_about_their_own_and_others_are_told_nothing(world: &World) -> Ou
     let joins = |request: &Value| {
         let path = format!("/login?request={}", request.as_str().unwrap_or_default());
         let body = json!({"rule": "oncall", "reason": "mine"});
-        send(&bob, "POST", &path, &[], &body)
+        bob.send_json("POST", &path, &[], &body)
     };
     let joined = joins(&asked["approval"]["request"])?.expect(202)?.json()?;
     assert_eq!(joined["approval"], asked["approval"], "{joined}");
     joins(&json!("another"))?.expect(403)?.refusal()?;
-    send(&bob, "DELETE", &format!("/approvals/{session}"), &[], &json!({}))?.expect(200)?;
+    bob.send_json("DELETE", &format!("/approvals/{session}"), &[], &json!({}))?
+        .expect(200)?;
     // One who waits for it hears that, and asks for nothing new.
     joins(&asked["approval"]["request"])?.expect(403)?.refusal()?;
     site.wait_empty()
@@ -274,12 +269,12 @@ fn one_who_denies_outweighs_the_others(world: &World) -> Outcome {
     decides(&alice, "approve", &session)?.expect(409)?.refusal()?;
     wait::until_true("it says that it was denied", || Ok(phase(&site)? == "Denied"))?;
     // He cannot make that go away.
-    send(&bob, "DELETE", &format!("/approvals/{session}"), &[], &json!({}))?
+    bob.send_json("DELETE", &format!("/approvals/{session}"), &[], &json!({}))?
         .expect(409)?
         .refusal()?;
     // Bob hears of it once, and from which person. What he asks for then is asked anew.
     let body = json!({"rule": "oncall", "reason": "no"});
-    let told = send(&bob, "POST", "/login", &[], &body)?.expect(403)?.refusal()?;
+    let told = bob.send_json("POST", "/login", &[], &body)?.expect(403)?.refusal()?;
     assert!(
         told.message.contains(CAROL) && told.message.contains("as agreed"),
         "{told:?}"
@@ -311,7 +306,8 @@ fn sign_in_that_none_answers_is_over(world: &World) -> Outcome {
     })?;
     decides(&alice, "approve", &session)?.expect(410)?.refusal()?;
     let body = json!({"rule": "oncall", "reason": "late"});
-    let unanswered = send(&bob, "POST", "/login", &[("prefer", "wait=10")], &body)?
+    let unanswered = bob
+        .send_json("POST", "/login", &[("prefer", "wait=10")], &body)?
         .expect(403)?
         .refusal()?;
     assert!(unanswered.message.contains("not approved in time"), "{unanswered:?}");
@@ -329,7 +325,7 @@ fn session_goes_on_as_it_was_while_its_extension_waits(world: &World) -> Outcome
     decides(&alice, "approve", &session)?.expect(200)?;
     // What was approved while he looked away is his by asking for just that.
     let body = json!({"rule": "oncall", "reason": "first"});
-    let first = send(&bob, "POST", "/login", &[], &body)?.expect(202)?.json()?;
+    let first = bob.send_json("POST", "/login", &[], &body)?.expect(202)?.json()?;
     assert_eq!(first.get("approval"), None, "{first}");
     let token = bob.token()?;
     let before = signin(&site)?;
@@ -348,14 +344,8 @@ fn session_goes_on_as_it_was_while_its_extension_waits(world: &World) -> Outcome
     assert!(is_unchanged()? && works()?);
     decides(&alice, "deny", &session)?.expect(200)?;
     assert!(is_unchanged()? && works()?);
-    send(
-        &bob,
-        "POST",
-        "/login",
-        &[],
-        &json!({"rule": "oncall", "reason": "longer"}),
-    )?
-    .expect(403)?;
+    bob.send_json("POST", "/login", &[], &json!({"rule": "oncall", "reason": "longer"}))?
+        .expect(403)?;
     // Times are whole seconds.
     let next_second = Timestamp::now() + Duration::from_secs(1);
     wait::until_time(next_second)?;
@@ -375,7 +365,8 @@ fn what_changed_meanwhile_begins_anew(world: &World) -> Outcome {
     let another = asks(&bob, "two")?;
     assert_ne!(another["approval"]["request"], asked["approval"]["request"]);
     let body = json!({"decision": "approve", "request": asked["approval"]["request"]});
-    send(&alice, "POST", &format!("/approvals/{session}"), &[], &body)?
+    alice
+        .send_json("POST", &format!("/approvals/{session}"), &[], &body)?
         .expect(409)?
         .refusal()?;
     // Another rule is none that was asked for.
@@ -469,7 +460,7 @@ fn wrong_decision_changes_nothing(world: &World) -> Outcome {
         (json!({"decision": "approve", "by": "carol"}), 400),
         (json!({"decision": "approve", "request": "another"}), 409),
     ] {
-        send(&alice, "POST", &path, &[], &body)?.expect(status)?.refusal()?;
+        alice.send_json("POST", &path, &[], &body)?.expect(status)?.refusal()?;
     }
     alice.post(&path)?.expect(400)?.refusal()?;
     assert_eq!(waiting(&alice)?[0]["count"], 0);
@@ -477,7 +468,7 @@ fn wrong_decision_changes_nothing(world: &World) -> Outcome {
     for n in 0..5 {
         let body = json!({"rule": "oncall", "session": format!("s{n}")});
         let status = if n < 4 { 202 } else { 403 };
-        send(&bob, "POST", "/login", &[], &body)?.expect(status)?;
+        bob.send_json("POST", "/login", &[], &body)?.expect(status)?;
         wait::until_true("it is told of", || Ok(waiting(&alice)?.len() == 2 + n.min(3)))?;
     }
     Ok(())

@@ -46,16 +46,11 @@ fn site<'w>(world: &'w World, name: &str, guard: bool) -> Outcome<(Records, Rece
     Ok((records, receiver, site))
 }
 
-fn send(caller: &Caller, path: &str, headers: &[(&str, &str)], body: &Value) -> Outcome<Answer> {
-    let headers = [headers, &[("content-type", "application/json")]].concat();
-    let path = format!("/api/v1alpha1{path}");
-    caller.send_body("POST", &path, &headers, body.to_string().as_bytes())
-}
-
 /// Signs in for that reason, and returns the session's name.
 fn breaks(caller: &Caller, reason: &str) -> Outcome<String> {
     let body = json!({"rule": "glass", "reason": reason});
-    let answer = send(caller, "/login", &[("prefer", "wait=10")], &body)?
+    let answer = caller
+        .send_json("POST", "/login", &[("prefer", "wait=10")], &body)?
         .expect(200)?
         .json()?;
     let token = answer["credential"]["status"]["token"].as_str().ok_or("no token")?;
@@ -69,7 +64,7 @@ fn acknowledges(caller: &Caller, name: &str, more: &Value) -> Outcome<Answer> {
     for (key, value) in more.as_object().into_iter().flatten() {
         body[key] = value.clone();
     }
-    send(caller, &format!("/approvals/{name}"), &[], &body)
+    caller.send_json("POST", &format!("/approvals/{name}"), &[], &body)
 }
 
 fn shown(caller: &Caller) -> Outcome<Vec<Value>> {
@@ -160,13 +155,14 @@ fn emergency_waits_for_none_and_is_acknowledged_by_another(world: &World) -> Out
         .expect(400)?
         .refusal()?;
     // Nothing waits for approval under that name.
-    send(
-        &alice,
-        &format!("/approvals/{session}"),
-        &[],
-        &json!({"decision": "approve"}),
-    )?
-    .expect(404)?;
+    alice
+        .send_json(
+            "POST",
+            &format!("/approvals/{session}"),
+            &[],
+            &json!({"decision": "approve"}),
+        )?
+        .expect(404)?;
 
     // He signs in once more: what she saw is not all any more.
     let seen = one["request"].clone();
@@ -205,7 +201,7 @@ fn emergency_waits_for_none_and_is_acknowledged_by_another(world: &World) -> Out
 fn emergency_without_a_reason_or_a_record_gives_nothing(world: &World) -> Outcome {
     let (records, receiver, site) = site(world, "glass-nothing", true)?;
     let bob = site.caller("BOB")?;
-    let refused = send(&bob, "/login", &[], &json!({"rule": "glass"}))?;
+    let refused = bob.send_json("POST", "/login", &[], &json!({"rule": "glass"}))?;
     assert!(refused.status == 400 || refused.status == 403, "{refused:?}");
     assert!(refused.refusal()?.message.contains("reason"), "{refused:?}");
     // Without a record nothing is given, and none is alarmed about nothing.
@@ -213,7 +209,8 @@ fn emergency_without_a_reason_or_a_record_gives_nothing(world: &World) -> Outcom
     let (aside, here) = (log.with_extension("aside"), log.to_owned());
     fs::rename(log, &aside)?;
     let body = json!({"rule": "glass", "reason": "all is on fire"});
-    send(&bob, "/login", &[("prefer", "wait=10")], &body)?.expect(503)?;
+    bob.send_json("POST", "/login", &[("prefer", "wait=10")], &body)?
+        .expect(503)?;
     assert_eq!(site.counts()?, [0, 0, 0]);
     let maps = format!(
         "/api/v1/namespaces/{}/configmaps?labelSelector=tka.specht-labs.de/break-glass",
@@ -223,7 +220,7 @@ fn emergency_without_a_reason_or_a_record_gives_nothing(world: &World) -> Outcom
     assert_eq!(maps["items"], json!([]));
     fs::rename(&aside, &here)?;
     wait::until_true("records can be written again", || {
-        Ok(send(&bob, "/login", &[("prefer", "wait=10")], &body)?.status == 200)
+        Ok(bob.send_json("POST", "/login", &[("prefer", "wait=10")], &body)?.status == 200)
     })?;
     wait::until_true("it is told once", || Ok(receiver.told("alarm").len() == 1))?;
     bob.sign_out()?;
@@ -302,7 +299,8 @@ fn strictest_of_the_same_rules_decides(world: &World) -> Outcome {
     plain["priority"] = json!(9);
     plain.as_object_mut().and_then(|rule| rule.remove("break_glass"));
     site.grant(&[(BOB, plain.clone()), (BOB, glass())])?;
-    send(&bob, "/login", &[], &json!({"rule": "glass"}))?.refusal()?;
+    bob.send_json("POST", "/login", &[], &json!({"rule": "glass"}))?
+        .refusal()?;
     breaks(&bob, "all is on fire")?;
     assert_eq!(
         decisions(&records)?
@@ -319,7 +317,7 @@ fn strictest_of_the_same_rules_decides(world: &World) -> Outcome {
     site.grant(&[(BOB, others), (BOB, glass())])?;
     let body = json!({"rule": "glass", "reason": "all is on fire"});
     wait::until_true("it waits for others", || {
-        let answer = send(&bob, "/login", &[], &body)?;
+        let answer = bob.send_json("POST", "/login", &[], &body)?;
         Ok(answer.status == 202 && answer.json()?["approval"]["needed"] == 1)
     })?;
     // What contradicts itself is no rule.
@@ -327,7 +325,9 @@ fn strictest_of_the_same_rules_decides(world: &World) -> Outcome {
         let mut wrong = glass();
         wrong[field] = value;
         site.grant(&[(BOB, wrong)])?;
-        wait::until_true("it is refused", || Ok(send(&bob, "/login", &[], &body)?.status == 400))?;
+        wait::until_true("it is refused", || {
+            Ok(bob.send_json("POST", "/login", &[], &body)?.status == 400)
+        })?;
     }
     bob.sign_out()?;
     Ok(())

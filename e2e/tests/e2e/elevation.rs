@@ -39,9 +39,7 @@ fn oncall() -> Value {
 }
 
 fn login(caller: &Caller, query: &str, body: &Value) -> Outcome<Answer> {
-    let headers = [("content-type", "application/json"), ("prefer", "wait=10")];
-    let path = format!("/api/v1alpha1/login{query}");
-    caller.send_body("POST", &path, &headers, body.to_string().as_bytes())
+    caller.send_json("POST", &format!("/login{query}"), &[("prefer", "wait=10")], body)
 }
 
 /// Elevates the caller's device, and returns the name of the session.

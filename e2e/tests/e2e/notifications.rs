@@ -103,27 +103,21 @@ fn sign_in_that_waits_is_told_in_words(world: &World) -> Outcome {
     site.grant(&[(BOB, oncall)])?;
     site.grant_oversight(&[(ALICE, json!({"approve": ["oncall"]}))])?;
     let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
-    let send = |caller: &e2e::Caller, path: &str, body: Value| {
-        let headers = [("content-type", "application/json")];
-        caller.send_body(
-            "POST",
-            &format!("/api/v1alpha1{path}"),
-            &headers,
-            body.to_string().as_bytes(),
-        )
-    };
     let reason = "pager 4711 <!channel>";
-    let asked = send(&bob, "/login", json!({"rule": "oncall", "reason": reason}))?
+    let asked = bob
+        .send_json("POST", "/login", &[], &json!({"rule": "oncall", "reason": reason}))?
         .expect(202)?
         .json()?;
     let session = asked["approval"]["session"].as_str().ok_or("nothing waits")?;
     wait::until_true("the question is told", || Ok(receiver.told("chat").len() == 1))?;
-    send(
-        &alice,
-        &format!("/approvals/{session}"),
-        json!({"decision": "deny", "comment": "not now"}),
-    )?
-    .expect(200)?;
+    alice
+        .send_json(
+            "POST",
+            &format!("/approvals/{session}"),
+            &[],
+            &json!({"decision": "deny", "comment": "not now"}),
+        )?
+        .expect(200)?;
     wait::until_true("the decision is told", || Ok(receiver.told("chat").len() == 2))?;
 
     let told = receiver.told("chat");

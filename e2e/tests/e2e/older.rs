@@ -6,9 +6,10 @@ use std::env;
 use std::path::PathBuf;
 
 use e2e::user::{ALICE, BOB, CAROL};
-use e2e::{Answer, Caller, Kind, Outcome, Site, World, rule, wait};
-use serde_json::{Value, json};
+use e2e::{Caller, Kind, Outcome, Site, World, rule, wait};
+use serde_json::json;
 
+use crate::approval;
 use crate::replicas::{Pair, caller, lease};
 
 crate::tests![
@@ -37,30 +38,18 @@ fn mixed<'w>(world: &'w World, name: &str) -> Outcome<Pair<'w>> {
 
 /// Alice may decide about Bob. Carol's sessions are short.
 fn grant(pair: &Pair<'_>) -> Outcome {
-    let oncall = json!({"role": "view", "period": "1h", "name": "oncall", "approval": {"count": 1}});
-    pair.sites()[1].grant_oversight(&[(ALICE, json!({"approve": ["oncall"]}))])?;
+    pair.sites()[1].grant_oversight(&[(ALICE, approval::approves())])?;
+    let oncall = approval::oncall(&json!({"count": 1}));
     pair.grant(&[(ALICE, rule("view", "1h")), (BOB, oncall), (CAROL, rule("view", "2s"))])
-}
-
-fn send(caller: &Caller, path: &str, body: &Value) -> Outcome<Answer> {
-    let headers = [("content-type", "application/json")];
-    caller.send_body(
-        "POST",
-        &format!("/api/v1alpha1{path}"),
-        &headers,
-        body.to_string().as_bytes(),
-    )
 }
 
 /// Bob asks for approval, and the name of what waits.
 fn ask(bob: &Caller, reason: &str) -> Outcome<String> {
-    let asked = send(bob, "/login", &json!({"rule": "oncall", "reason": reason}))?;
-    let asked = asked.expect(202)?.json()?;
-    Ok(asked["approval"]["session"].as_str().ok_or("nothing waits")?.to_owned())
+    approval::name(&approval::asks(bob, reason)?)
 }
 
-fn approve(alice: &Caller, session: &str) -> Outcome<Answer> {
-    send(alice, &format!("/approvals/{session}"), &json!({"decision": "approve"}))?.expect(200)
+fn approve(alice: &Caller, session: &str) -> Outcome {
+    approval::decides(alice, "approve", session)?.expect(200).map(drop)
 }
 
 /// Leaves the older server alone, and returns when its loop has ended a session: it has seen all others by then.
@@ -79,12 +68,6 @@ fn reconcile_by_older(older: &Site<'_>, newer: &Site<'_>) -> Outcome {
     Ok(())
 }
 
-fn phase(site: &Site<'_>, session: &str) -> Outcome<String> {
-    let path = format!("{}/{session}", Kind::Signin.path(site.server.namespace()));
-    let signin = site.world.cluster.get(&path)?.ok_or("what waits is gone")?;
-    Ok(signin["status"]["phase"].as_str().unwrap_or_default().to_owned())
-}
-
 fn what_waits_is_no_session_to_the_older(world: &World) -> Outcome {
     let pair = mixed(world, "older-waits")?;
     let [older, newer] = pair.sites();
@@ -98,7 +81,7 @@ fn what_waits_is_no_session_to_the_older(world: &World) -> Outcome {
             [0, 0, 0],
             "what waits is no session, and has nothing of one"
         );
-        assert_eq!(phase(older, &session)?, "AwaitingApproval");
+        assert_eq!(approval::phase(older)?, "AwaitingApproval");
         assert_ne!(older.caller("BOB")?.get("/login")?.status, 200);
         // It sees all of them anew.
         older.server.kill()?;
@@ -108,10 +91,7 @@ fn what_waits_is_no_session_to_the_older(world: &World) -> Outcome {
     let alice = caller(newer, "ALICE")?;
     approve(&alice, &session)?;
     wait::until_true("Bob is let in", || Ok(bob.get("/login")?.status == 200))?;
-    let token = bob.post("/credential")?.expect(200)?.json()?;
-    let token = token["status"]["token"].as_str().ok_or("no token")?.to_owned();
-    bob.remember(&token)?;
-    assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
+    assert_eq!(world.cluster.status(&bob.token()?, "GET", "/api/v1/pods")?, 200);
     reconcile_by_older(older, newer)?;
     assert_eq!(older.counts()?, [1, 1, 1], "the older server leaves it as it is");
     newer.server.start()?;
@@ -126,7 +106,7 @@ fn rule_with_approval_gives_nothing_at_the_older(world: &World) -> Outcome {
     let bob = older.caller("BOB")?;
     wait::until_true("the older server can be reached", || Ok(bob.get("/login").is_ok()))?;
     for body in [json!({}), json!({"role": "view"})] {
-        let refused = send(&bob, "/login", &body)?;
+        let refused = bob.send_json("POST", "/login", &[], &body)?;
         assert!([400, 403].contains(&refused.status), "{refused:?}");
     }
     assert_eq!(newer.counts()?, [0, 0, 0]);

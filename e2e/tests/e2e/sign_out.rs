@@ -9,8 +9,7 @@ crate::tests![all_sessions_of_all_devices_end];
 
 /// Signs in as the body says, and fetches a credential of that session.
 fn sign_in(caller: &Caller, body: &Value) -> Outcome<String> {
-    let headers = [("Content-Type", "application/json"), ("Prefer", "wait=5")];
-    let answer = caller.send_body("POST", "/api/v1alpha1/login", &headers, body.to_string().as_bytes())?;
+    let answer = caller.send_json("POST", "/login", &[("Prefer", "wait=5")], body)?;
     let token = answer.expect(200)?.credential()?;
     caller.remember(&token)?;
     Ok(token)
