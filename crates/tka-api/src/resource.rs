@@ -137,6 +137,12 @@ pub const FINALIZER: &str = "tka.specht-labs.de/session";
         description = "How far it has come"
     ),
     printcolumn(
+        json_path = ".status.conditions[?(@.type=='Approved')].status",
+        name = "Approved",
+        type_ = "string",
+        description = "Whether others approved it; empty where none must"
+    ),
+    printcolumn(
         json_path = ".spec.rule",
         name = "Rule",
         type_ = "string",
@@ -240,7 +246,8 @@ pub struct TkaSigninStatus {
     /// How far it has come. Absent for the moment in which it is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// `Ready`: whether it can be used as its caller last asked for it, and if not, why.
+    /// `Ready`: whether it can be used as its caller last asked for it, and if not, why. `Approved`: whether others approved it, and who; absent where
+    /// none must.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

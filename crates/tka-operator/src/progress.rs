@@ -1,7 +1,8 @@
 //! What the status of a `TkaSignin` says of a session, by value.
 //!
-//! One condition, `Ready`, in the form of Kubernetes' own
+//! Conditions in the form of Kubernetes' own
 //! (<https://kubernetes.io/docs/reference/generated/kubernetes-api/v1.33/#condition-v1-meta>), so that `kubectl wait` works, and a phase for people.
+//! `Ready` is on all, and `Approved` where others must approve.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -15,6 +16,8 @@ use crate::error::with_causes;
 
 /// The condition: whether the session can be used, as its caller last asked for it.
 const READY: &str = "Ready";
+/// The condition: whether others have approved what the session gives.
+const APPROVED: &str = "Approved";
 /// The longest message that is written, in bytes: as much as an Event takes.
 const MESSAGE_BYTES: usize = 1024;
 
@@ -25,7 +28,7 @@ pub(crate) fn active(signin: &TkaSignin, session: &Session, now: Timestamp) -> T
         valid_until: Some(session.until()),
         signed_in: Some(session.signed_in),
         phase: Some(Phase::Active),
-        conditions: vec![ready(signin, "True", "Provisioned", String::new(), now)],
+        conditions: with_approval(signin, ready(signin, "True", "Provisioned", String::new(), now), now),
     }
 }
 
@@ -39,7 +42,11 @@ pub(crate) fn pending(signin: &TkaSignin, error: &Error, now: Timestamp) -> TkaS
     };
     TkaSigninStatus {
         phase: Some(phase),
-        conditions: vec![ready(signin, "False", "NotProvisioned", with_causes(error), now)],
+        conditions: with_approval(
+            signin,
+            ready(signin, "False", "NotProvisioned", with_causes(error), now),
+            now,
+        ),
         ..before
     }
 }
@@ -59,7 +66,10 @@ pub(crate) fn awaiting(signin: &TkaSignin, request: &ApprovalRequest, now: Times
     TkaSigninStatus {
         provisioned: false,
         phase: Some(phase),
-        conditions: vec![ready(signin, "False", reason, message, now)],
+        conditions: vec![
+            ready(signin, "False", reason, message.clone(), now),
+            condition(signin, APPROVED, "False", reason, message, now),
+        ],
         ..TkaSigninStatus::default()
     }
 }
@@ -67,9 +77,13 @@ pub(crate) fn awaiting(signin: &TkaSignin, request: &ApprovalRequest, now: Times
 /// Enough have approved it, and account and bindings are to be made.
 pub(crate) fn beginning(signin: &TkaSignin, now: Timestamp) -> TkaSigninStatus {
     let message = "it was approved, and its account and bindings are being made".to_owned();
+    let approved = ApprovalRequest::of(signin).map(|request| approved(signin, &request, now));
     TkaSigninStatus {
         phase: Some(Phase::Pending),
-        conditions: vec![ready(signin, "False", "Approved", message, now)],
+        conditions: [Some(ready(signin, "False", "Approved", message, now)), approved]
+            .into_iter()
+            .flatten()
+            .collect(),
         ..TkaSigninStatus::default()
     }
 }
@@ -90,10 +104,36 @@ pub(crate) fn is_unchanged(signin: &TkaSignin, next: &TkaSigninStatus) -> bool {
     signin.status.as_ref() == Some(next)
 }
 
-fn ready(signin: &TkaSignin, status: &str, reason: &str, mut message: String, now: Timestamp) -> Condition {
+/// The conditions of a session: `ready`, and who approved it where others had to.
+fn with_approval(signin: &TkaSignin, ready: Condition, now: Timestamp) -> Vec<Condition> {
+    let granted = ApprovalRequest::granted_on(signin);
+    let approved = granted.map(|request| approved(signin, &request, now));
+    [Some(ready), approved].into_iter().flatten().collect()
+}
+
+/// Those who approved `request` let its caller in.
+fn approved(signin: &TkaSignin, request: &ApprovalRequest, now: Timestamp) -> Condition {
+    let names: Vec<_> = request.approvals.iter().map(|vote| vote.username.as_str()).collect();
+    let message = format!("approved by {}", names.join(", "));
+    condition(signin, APPROVED, "True", "Approved", message, now)
+}
+
+fn ready(signin: &TkaSignin, status: &str, reason: &str, message: String, now: Timestamp) -> Condition {
+    condition(signin, READY, status, reason, message, now)
+}
+
+/// A condition, with the time since when it has that `status`.
+fn condition(
+    signin: &TkaSignin,
+    type_: &str,
+    status: &str,
+    reason: &str,
+    mut message: String,
+    now: Timestamp,
+) -> Condition {
     message.truncate(message.floor_char_boundary(MESSAGE_BYTES));
     let conditions = signin.status.iter().flat_map(|status| &status.conditions);
-    let unchanged = |condition: &&Condition| condition.type_ == READY && condition.status == status;
+    let unchanged = |condition: &&Condition| condition.type_ == type_ && condition.status == status;
     let since = conditions
         .filter(unchanged)
         .map(|condition| condition.last_transition_time.clone())
@@ -101,7 +141,7 @@ fn ready(signin: &TkaSignin, status: &str, reason: &str, mut message: String, no
     // Kubernetes keeps whole seconds.
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
     Condition {
-        type_: READY.into(),
+        type_: type_.into(),
         status: status.into(),
         reason: reason.into(),
         message,
@@ -113,7 +153,10 @@ fn ready(signin: &TkaSignin, status: &str, reason: &str, mut message: String, no
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::approval::{ApprovalDecision, Vote};
     use crate::examples::{self, at};
+    use tka_api::resource::ANNOTATION_APPROVED;
+    use tka_core::Rule;
 
     fn session() -> Session {
         examples::session("1h", at(0))
@@ -167,6 +210,42 @@ mod tests {
             &stored,
             &pending(&stored, &Error::Incomplete("x"), at(9))
         ));
+    }
+
+    #[test]
+    fn those_who_approved_are_named_for_as_long_as_the_session_lasts() {
+        let rule = Rule::parse(r#"{"role": "view", "period": "1h", "approval": {"count": 1}}"#).unwrap();
+        let asked = ApprovalRequest::new(
+            "r".into(),
+            "d".into(),
+            &rule.approval.unwrap(),
+            rule.period,
+            None,
+            at(1),
+        );
+        let condition = |status: &TkaSigninStatus, type_: &str| {
+            let found = status.conditions.iter().find(|condition| condition.type_ == type_);
+            found.map(|found| (found.status.clone(), found.message.clone()))
+        };
+        let waits = awaiting(&signin(None), &asked, at(1));
+        let (status, message) = condition(&waits, "Approved").unwrap();
+        assert_eq!((status.as_str(), message.contains("0 of 1")), ("False", true));
+        let vote = Vote::new(&session().caller, None, at(2));
+        let granted = asked
+            .decided(ApprovalDecision::Approve, vote, at(2))
+            .unwrap()
+            .granted(at(2));
+        let mut approved = signin(None);
+        let annotations = approved.metadata.annotations.get_or_insert_default();
+        annotations.insert(ANNOTATION_APPROVED.into(), granted.to_annotation());
+        let by = format!("approved by {}", session().caller.username());
+        for status in [
+            active(&approved, &session(), at(3)),
+            pending(&approved, &failed(), at(3)),
+        ] {
+            assert_eq!(condition(&status, "Approved"), Some(("True".to_owned(), by.clone())));
+        }
+        assert_eq!(condition(&active(&signin(None), &session(), at(3)), "Approved"), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
-use tka_api::resource::{ANNOTATION_APPROVAL, TkaSignin};
+use tka_api::resource::{ANNOTATION_APPROVAL, ANNOTATION_APPROVED, TkaSignin};
 use tka_core::session::{end, whole_seconds};
 use tka_core::{Approval, Caller, Period, Reason};
 
@@ -172,6 +172,13 @@ impl ApprovalRequest {
     #[must_use]
     pub fn of(signin: &TkaSignin) -> Option<Self> {
         let text = signin.annotations().get(ANNOTATION_APPROVAL)?;
+        serde_json::from_str(text).ok()
+    }
+
+    /// The request by which the session that `signin` holds was given. None where none had to approve.
+    #[must_use]
+    pub(crate) fn granted_on(signin: &TkaSignin) -> Option<Self> {
+        let text = signin.annotations().get(ANNOTATION_APPROVED)?;
         serde_json::from_str(text).ok()
     }
 
