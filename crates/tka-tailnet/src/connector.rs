@@ -1,7 +1,8 @@
 //! Connections to tailscaled's unix socket.
 
+use std::fs::File;
 use std::future::Future;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,9 +15,12 @@ use tokio::net::UnixStream;
 use tower_service::Service;
 
 use crate::Error;
+use crate::excerpt::excerpt;
 
 /// How long to wait for a place in the queue of a socket that has too many connections waiting to be accepted.
 const QUEUE_FULL_PAUSE: Duration = Duration::from_millis(20);
+/// More than one line of a log has, in bytes.
+const LAST_WORDS_BYTES: u64 = 4096;
 
 /// Connects to one socket, whatever the URI.
 #[derive(Clone, Debug)]
@@ -40,9 +44,23 @@ impl UnixSocket {
         let path = self.path.to_path_buf();
         match why.kind() {
             io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, why },
-            _ => Error::NoTailscaled { path, why },
+            _ => Error::NoTailscaled {
+                last_words: last_words(&path),
+                path,
+                why,
+            },
         }
     }
+}
+
+/// What tailscaled's container wrote last before it ended. In a pod the Helm chart's sidecar keeps it beside the socket, as `tailscaled.last-words`: the
+/// server may not read the log of another container.
+fn last_words(socket: &Path) -> Option<String> {
+    let mut text = Vec::new();
+    let file = File::open(socket.with_extension("last-words")).ok()?;
+    file.take(LAST_WORDS_BYTES).read_to_end(&mut text).ok()?;
+    let words = excerpt(&String::from_utf8_lossy(&text));
+    (!words.is_empty()).then_some(words)
 }
 
 impl Service<Uri> for UnixSocket {
@@ -73,6 +91,20 @@ async fn connect(path: Arc<Path>) -> io::Result<TokioIo<UnixStream>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_words_of_the_container_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = UnixSocket::new(folder.path().join("tailscaled.sock"));
+        let said = || socket.unreachable(io::ErrorKind::NotFound.into()).to_string();
+        assert!(!said().contains("said last"), "{}", said());
+        let file = folder.path().join("tailscaled.last-words");
+        std::fs::write(&file, "boot: missing get permission on secret \"tka-0\"\u{1b}[2J\n").unwrap();
+        assert!(said().contains("missing get permission on secret"), "{}", said());
+        assert!(!said().contains('\u{1b}'), "{:?}", said());
+        std::fs::write(&file, [b'x'; 100_000]).unwrap();
+        assert!(said().len() < 1000, "{}", said().len());
+    }
 
     #[test]
     fn a_closed_socket_is_not_a_missing_one() {

@@ -13,15 +13,18 @@ use crate::BackendState;
 pub enum Error {
     /// No process listens on the socket.
     #[error(
-        "no tailscaled listens on {}: {why}; start tailscaled (in a pod, the log of its container says why it ended), or \
+        "no tailscaled listens on {}: {why}{}; start tailscaled (in a pod, the log of its container says why it ended), or \
          give the path of the socket it was started with",
-        path.display()
+        path.display(),
+        ended(last_words.as_deref())
     )]
     NoTailscaled {
         /// The socket's path.
         path: PathBuf,
         /// What the system said.
         why: io::Error,
+        /// The last line that tailscaled or its container wrote before it ended, where that was kept beside the socket.
+        last_words: Option<String>,
     },
 
     /// The system does not let this process open the socket. Mostly a folder above it is closed, because tailscaled
@@ -148,6 +151,10 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+}
+
+fn ended(last_words: Option<&str>) -> String {
+    last_words.map_or_else(String::new, |words| format!("; what it said last: \"{words}\""))
 }
 
 /// What tailscaled said, behind what it is about.

@@ -26,10 +26,10 @@ pub(crate) const SHELL: &str = "localhost/shell:testbed";
 pub(crate) const TAILSCALE: (&str, &str) = ("localhost/tailscale", "testbed");
 
 /// Small programs that the images have, each by its name.
-const APPLETS: [&str; 41] = [
+const APPLETS: [&str; 43] = [
     "sh", "cat", "cp", "cut", "date", "df", "env", "false", "grep", "head", "hostname", "httpd", "id", "ip", "kill",
-    "ln", "ls", "mkdir", "mount", "mv", "nc", "nslookup", "ping", "printf", "ps", "pwd", "rm", "sed", "seq", "sleep",
-    "sort", "stat", "stty", "tail", "tar", "test", "timeout", "touch", "tr", "true", "wget",
+    "ln", "ls", "mkdir", "mkfifo", "mount", "mv", "nc", "nslookup", "ping", "printf", "ps", "pwd", "rm", "sed", "seq",
+    "sleep", "sort", "stat", "stty", "tail", "tar", "tee", "test", "timeout", "touch", "tr", "true", "wget",
 ];
 
 /// Takes the testbed's own images and those of `archives` into the node. An image that is there already costs a look.
