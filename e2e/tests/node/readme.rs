@@ -27,6 +27,7 @@ fn readme_is_what_works(world: &World) -> Outcome {
         administrator.len() == 1 && person.len() >= 3,
         "{administrator:?} {person:?}"
     );
+    nodes_have_the_image(world, &readme)?;
     let release = Release::new(world, "readme")?;
 
     // What is the testbed's alone: its control server, its images, a port without certificates, and names that nothing else has.
@@ -61,6 +62,25 @@ fn readme_is_what_works(world: &World) -> Outcome {
     })?;
     assert!(said.contains("tka-0"), "{said}");
     assert!(release.sessions()?.is_empty());
+    Ok(())
+}
+
+/// The image comes onto a node as the table says; the archive is that of the tests.
+fn nodes_have_the_image(world: &World, readme: &str) -> Outcome {
+    let row = readme.lines().find(|line| line.starts_with("| a node |"));
+    let command = row
+        .and_then(|row| row.split('`').nth(1))
+        .ok_or("no command for a node")?;
+    let archives = format!("{}/target/images/measure/", root().display());
+    let command = command.replace("target/images/", &archives);
+    let output = Command::new(world.testbed.node_exec())
+        .args(command.split(' '))
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("localhost/tka-server"),
+        "{command}: {output:?}"
+    );
     Ok(())
 }
 

@@ -79,12 +79,11 @@ impl<'w> Release<'w> {
         Ok(file.display().to_string())
     }
 
-    /// Installs the chart with those values, or brings what is installed up to date, with `more` words.
-    pub(crate) fn install(&self, more: &[&str]) -> Outcome {
+    /// Installs the chart with those values, or brings what is installed up to date, with `more` words. Returns what helm says: the notes are in it.
+    pub(crate) fn install(&self, more: &[&str]) -> Outcome<String> {
         let (file, chart) = (self.values()?, testbed::chart_dir().display().to_string());
         let words = ["upgrade", "tka", &chart, "--install", "--values", &file];
-        self.helm(&[&words, more].concat())?;
-        Ok(())
+        self.helm(&[&words, more].concat())
     }
 
     /// The capability that carries its rules.

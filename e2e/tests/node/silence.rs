@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use e2e::Outcome;
+use e2e::{Outcome, Person};
 use testbed::Node;
 use ureq::{Agent, Proxy};
 
@@ -19,39 +19,69 @@ pub(crate) struct Silence {
     start: Instant,
     end: Arc<AtomicBool>,
     asking: Vec<JoinHandle<Vec<Instant>>>,
+    typing: JoinHandle<Vec<Instant>>,
+}
+
+/// The longest times without an answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Longest {
+    /// From any replica, each asked by itself.
+    pub(crate) replicas: Duration,
+    /// To `tka`, which asks the next replica where one does not answer.
+    pub(crate) tka: Duration,
 }
 
 impl Silence {
-    pub(crate) fn begin(node: &Node, urls: &[String]) -> Outcome<Self> {
+    /// `person` has signed in by `tka`.
+    pub(crate) fn begin(node: &Node, urls: &[String], person: &Arc<Person>) -> Outcome<Self> {
         let end = Arc::new(AtomicBool::new(false));
         let asking = urls.iter().map(|url| {
             let (agent, url) = (agent(node)?, format!("{url}/api/v1alpha1/login"));
             let end = Arc::clone(&end);
             Ok(thread::spawn(move || ask(&agent, &url, &end)))
         });
+        let typing = {
+            let (person, end) = (Arc::clone(person), Arc::clone(&end));
+            thread::spawn(move || {
+                answers(&end, || {
+                    person.tka(&["get", "login"]).is_ok_and(|said| said.status == Some(0))
+                })
+            })
+        };
         Ok(Self {
             start: Instant::now(),
+            typing,
             asking: asking.collect::<Outcome<_>>()?,
             end,
         })
     }
 
-    /// The longest time in which none answered that there is a session.
-    pub(crate) fn longest(self) -> Outcome<Duration> {
+    /// The longest times in which none answered that there is a session.
+    pub(crate) fn longest(self) -> Outcome<Longest> {
         self.end.store(true, Ordering::Relaxed);
-        let mut times = vec![self.start];
+        let joined = |thread: JoinHandle<Vec<Instant>>| match thread.join() {
+            Ok(answers) if answers.is_empty() => Err("a replica, or `tka`, never had an answer"),
+            answers => answers.map_err(|_| "a thread panicked"),
+        };
+        let typed = joined(self.typing)?;
+        let mut asked = Vec::new();
         for asking in self.asking {
-            let answers = asking.join().map_err(|_| "a thread panicked")?;
-            if answers.is_empty() {
-                return Err("a replica never answered".into());
-            }
-            times.extend(answers);
+            asked.extend(joined(asking)?);
         }
-        times.sort();
-        times.push(Instant::now());
-        let gaps = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
-        Ok(gaps.max().unwrap_or_default())
+        Ok(Longest {
+            replicas: longest_gap(self.start, asked),
+            tka: longest_gap(self.start, typed),
+        })
     }
+}
+
+/// The longest time without one of `times`, from `start` until now.
+fn longest_gap(start: Instant, mut times: Vec<Instant>) -> Duration {
+    times.push(start);
+    times.sort();
+    times.push(Instant::now());
+    let gaps = times.windows(2).map(|pair| pair[1].duration_since(pair[0]));
+    gaps.max().unwrap_or_default()
 }
 
 fn agent(node: &Node) -> Outcome<Agent> {
@@ -63,11 +93,15 @@ fn agent(node: &Node) -> Outcome<Agent> {
     Ok(config.build().new_agent())
 }
 
-/// When there were answers.
 fn ask(agent: &Agent, url: &str, end: &AtomicBool) -> Vec<Instant> {
+    answers(end, || agent.get(url).call().is_ok_and(|answer| answer.status() == 200))
+}
+
+/// When there were answers.
+fn answers(end: &AtomicBool, is_answered: impl Fn() -> bool) -> Vec<Instant> {
     let mut answers = Vec::new();
     while !end.load(Ordering::Relaxed) {
-        if agent.get(url).call().is_ok_and(|answer| answer.status() == 200) {
+        if is_answered() {
             answers.push(Instant::now());
         }
         thread::sleep(INTERVAL);

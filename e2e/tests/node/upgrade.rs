@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::user::ALICE;
-use e2e::{Outcome, World, rule, wait};
+use e2e::{Outcome, Person, World, rule, wait};
 use serde_json::{Value, json};
 use testbed::{BEFORE_SERVER, ServerOptions};
 
@@ -34,12 +35,14 @@ fn replicas_roll_one_after_the_other_and_back(world: &World) -> Outcome {
     let node = world.testbed.node("ALICE")?;
     let alice = release.alice(&urls[0])?;
     let token = crate::server::token(world, &alice)?;
+    let person = Arc::new(Person::at(world, &node, &urls[0])?);
+    person.login()?;
     assert_eq!(release.images()?, [OLDER, OLDER]);
     release.replicas_are_spread_and_leave_one_by_one()?;
 
     let mut silences = Vec::new();
     let today = env!("CARGO_PKG_VERSION");
-    let upgrade = || release.install(&[&[two], &WAITING[..]].concat());
+    let upgrade = || release.install(&[&[two], &WAITING[..]].concat()).map(drop);
     let roll_back = || {
         release
             .helm(&[&["rollback", "tka", "1"], &WAITING[..]].concat())
@@ -48,7 +51,7 @@ fn replicas_roll_one_after_the_other_and_back(world: &World) -> Outcome {
     let steps: [(&str, &dyn Fn() -> Outcome, &str); 2] =
         [("upgrade", &upgrade, today), ("rollback", &roll_back, OLDER)];
     for (what, step, image) in steps {
-        let silence = Silence::begin(&node, &urls)?;
+        let silence = Silence::begin(&node, &urls, &person)?;
         step()?;
         assert_eq!(release.images()?, [image, image], "after the {what}");
         // Every replica answers again.
@@ -63,11 +66,10 @@ fn replicas_roll_one_after_the_other_and_back(world: &World) -> Outcome {
         assert_eq!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
     }
     for (what, silence) in silences {
-        wait::within(
-            LONGEST_SILENCE,
-            &format!("silence of both replicas in the {what}"),
-            silence,
-        )?;
+        let both = format!("silence of both replicas in the {what}");
+        wait::within(LONGEST_SILENCE, &both, silence.replicas)?;
+        let typed = format!("the longest time without an answer to `tka` in the {what}");
+        wait::within(LONGEST_SILENCE, &typed, silence.tka)?;
     }
     release.uninstall_as_documented()?;
     assert_ne!(world.cluster.status(&token, "GET", "/api/v1/pods")?, 200);
