@@ -46,8 +46,10 @@ pub struct Answer {
     pub status: u16,
     /// Its headers.
     pub headers: HeaderMap,
-    /// Its body.
+    /// Its body, as text: what is none in it is replaced.
     pub body: String,
+    /// Its body.
+    pub bytes: Vec<u8>,
 }
 
 // === impl Caller ===
@@ -113,8 +115,10 @@ impl Caller {
             request: request_line,
             status: answer.status().as_u16(),
             headers: std::mem::take(answer.headers_mut()),
-            body: answer.body_mut().read_to_string()?,
-        })
+            bytes: answer.body_mut().read_to_vec()?,
+            body: String::new(),
+        }
+        .with_text())
     }
 
     /// The same with `body` as JSON, below the prefix.
@@ -288,6 +292,12 @@ fn status(answer: &[u8]) -> Option<u16> {
 // === impl Answer ===
 
 impl Answer {
+    /// The same with its body as text.
+    fn with_text(mut self) -> Self {
+        self.body = String::from_utf8_lossy(&self.bytes).into_owned();
+        self
+    }
+
     /// Itself, if it has that status.
     pub fn expect(self, status: u16) -> Outcome<Self> {
         if self.status == status {

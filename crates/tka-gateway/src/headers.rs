@@ -510,3 +510,45 @@ mod tests {
         }
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::header_lines::map_of;
+
+    /// Whatever a caller sends, the API server is told once who acts, and by the server.
+    #[test]
+    fn headers() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let token = Token::from("own".to_owned());
+            let identity = Identity {
+                token: &token,
+                caller: Some(std::net::Ipv4Addr::new(100, 64, 0, 7).into()),
+                audit_id: "id-1",
+            };
+            let Ok(out) = request(&map_of(bytes), &HeaderValue::from_static("kubernetes:443"), &identity) else {
+                return;
+            };
+            for (name, value) in [
+                ("host", "kubernetes:443"),
+                ("authorization", "Bearer own"),
+                ("audit-id", "id-1"),
+            ] {
+                assert_eq!(out.get_all(name).iter().collect::<Vec<_>>(), [value]);
+            }
+            assert!(
+                !out.keys()
+                    .any(|name| name.as_str().starts_with("x-remote-") || name == "cookie")
+            );
+            // One protocol at the most, and none that carries requests.
+            let upgrades: Vec<_> = out.get_all(UPGRADE).iter().collect();
+            assert!(upgrades.len() <= 1 && out.get_all(CONNECTION).iter().count() == upgrades.len());
+            for protocol in upgrades {
+                let name = protocol.to_str().unwrap_or_default().to_ascii_lowercase();
+                assert!(
+                    !name.is_empty() && !name.contains(',') && !name.starts_with("h2c") && !name.starts_with("http/")
+                );
+            }
+        });
+    }
+}

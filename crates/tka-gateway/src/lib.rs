@@ -2,6 +2,8 @@
 
 pub mod body;
 pub mod flow;
+#[cfg(test)]
+mod header_lines;
 pub mod headers;
 pub mod last_use;
 pub mod recordable;

@@ -244,3 +244,44 @@ mod tests {
         ));
     }
 }
+
+#[cfg(test)]
+mod fuzz {
+    use super::*;
+    use crate::header_lines::map_of;
+
+    /// Exec is taken for what can be recorded only over a WebSocket, and only subprotocols that can be read are offered on.
+    #[test]
+    fn upgrades() {
+        bolero::check!().for_each(|bytes: &[u8]| {
+            let mut headers = map_of(bytes);
+            for method in [Method::GET, Method::POST] {
+                let checked = check(&method, &headers, Some(PodAccess::Exec));
+                let protocol = headers::upgrade(&headers);
+                let is_websocket = protocol.is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+                assert!(checked.is_err() || (is_websocket && method == Method::GET));
+            }
+            if check(&Method::GET, &headers, Some(PodAccess::Exec)).is_ok() {
+                restrict_subprotocols(&mut headers);
+                let offered: Vec<_> = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().collect();
+                let [offered] = offered.as_slice() else {
+                    panic!("{offered:?}");
+                };
+                let offered = offered.to_str().unwrap().split(", ");
+                assert!(
+                    offered
+                        .into_iter()
+                        .all(|one| Channels::of(Some(one)) == Channels::Binary)
+                );
+            }
+            for access in [
+                PodAccess::PortForward,
+                PodAccess::Proxy,
+                PodAccess::Debug,
+                PodAccess::Upgrade,
+            ] {
+                assert!(check(&Method::GET, &headers, Some(access)).is_err());
+            }
+        });
+    }
+}

@@ -32,6 +32,7 @@ mod events;
 mod expiry;
 mod faults;
 mod gateway;
+mod gateway_streams;
 mod guard;
 mod health;
 mod helm;
@@ -100,6 +101,7 @@ const MODULES: &[Module] = &[
     ("endings", endings::TESTS),
     ("clock", clock::TESTS),
     ("gateway", gateway::TESTS),
+    ("gateway_streams", gateway_streams::TESTS),
     ("elevation", elevation::TESTS),
     ("on_use", on_use::TESTS),
     ("guard", guard::TESTS),

@@ -136,6 +136,25 @@ fn forms_for_programs() {
 }
 
 #[test]
+fn gateway_of_a_server_is_shown() {
+    let url = "https://tka.example.ts.net/k8s";
+    let info = json!({
+        "server_url": "https://k8s.example.com:6443", "ca_data": "", "labels": {},
+        "gateway": {"url": url, "default": true, "elevation": true}
+    });
+    let script = [
+        ("GET /rules", rules()),
+        ("GET /sessions", sessions(&[])),
+        ("GET /cluster-info", Answer::json(200, &info)),
+    ];
+    let (user, fake) = (User::new(), FakeServer::new(&script));
+    let outcome = alone(&user, &fake, &["clusters", "--output", "json"]);
+    let found: Value = serde_json::from_str(&outcome.stdout).unwrap();
+    assert_eq!(found["items"][0]["gateway"]["url"], url, "{found}");
+    fake.requests();
+}
+
+#[test]
 fn nodes_with_the_tag_are_looked_at() {
     let fake = FakeServer::new(&answering("west", &[]));
     let outcome = at_nodes(&User::new(), &fake, &tailnet(true), &["clusters"]);

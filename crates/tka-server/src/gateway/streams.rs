@@ -325,7 +325,7 @@ impl GatewaySession {
         let live = self.known().live.clone();
         if let Some(credential) = kept
             .as_ref()
-            .filter(|credential| !needs_renewal(credential, &live, now))
+            .filter(|credential| !needs_renewal(credential.expires, live.until, now))
         {
             return Ok(credential.token.clone());
         }
@@ -375,10 +375,10 @@ fn deadline(live: &LiveSession, now: Instant, time: Timestamp) -> Instant {
     now + Duration::try_from(live.until.duration_since(time)).unwrap_or_default()
 }
 
-/// Whether a token is to be renewed at `now`. Not if it lasts as long as its session.
-fn needs_renewal(credential: &Credential, live: &LiveSession, now: Timestamp) -> bool {
-    let left = Duration::try_from(credential.expires.duration_since(now)).unwrap_or_default();
-    left < RENEW_BEFORE && (left.is_zero() || credential.expires < live.until)
+/// Whether a token that `expires` then is to be renewed at `now`. Not if it lasts as long as its session, which goes on `until` then.
+fn needs_renewal(expires: Timestamp, until: Timestamp, now: Timestamp) -> bool {
+    let left = Duration::try_from(expires.duration_since(now)).unwrap_or_default();
+    left < RENEW_BEFORE && (left.is_zero() || expires < until)
 }
 
 #[cfg(test)]
@@ -395,6 +395,18 @@ mod tests {
         assert!(!due(100, 100, 139), "not used since");
         assert!(!due(100, 90, 139), "another replica saw a later use");
         assert!(!due(200, 105, 110), "by a clock that is ahead");
+    }
+
+    #[test]
+    fn token_is_renewed_before_its_end_unless_its_session_ends_with_it() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let before = i64::try_from(RENEW_BEFORE.as_secs()).unwrap();
+        let is_due = |expires, until, now| needs_renewal(at(expires), at(until), at(now));
+        assert!(!is_due(3600, 9000, 3600 - before));
+        assert!(is_due(3600, 9000, 3601 - before));
+        assert!(!is_due(3600, 3600, 3601 - before), "nothing would last longer");
+        assert!(is_due(3600, 3600, 3600), "it is worth nothing any more");
+        assert!(is_due(3600, 9000, 5000), "a clock that was set");
     }
 
     #[test]
