@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use e2e::faults::trouble::{self, Away};
-use e2e::faults::{Cuts, Finding, Operation, Report};
+use e2e::faults::{Cuts, Finding, Operation, Report, races};
 use e2e::world::Grounds;
 use e2e::{Outcome, World};
 
 /// How long the API server is away.
 const AWAY: Duration = Duration::from_mins(1);
+
+/// How often two decide at once, in each way.
+const ROUNDS: u32 = 20;
 
 type Broken = Box<dyn Error + Send + Sync>;
 
@@ -72,11 +75,13 @@ fn find(world: &World) -> Outcome<Report> {
             scope.spawn(|| trouble::connections_stranded(world, "stranded")),
             scope.spawn(|| trouble::server_dead(world, "dead")),
         ];
+        let raced = scope.spawn(|| races(world, "decisions", ROUNDS));
         let runs = [true, false].map(|killed| {
             Operation::ALL.map(|operation| scope.spawn(move || cut_everywhere(world, operation, killed)))
         });
         let cuts = runs.into_iter().flatten().map(joined).collect::<Outcome<Vec<_>>>()?;
-        let troubles = troubles.map(joined).into_iter().collect::<Outcome<Vec<_>>>()?;
+        let mut troubles = troubles.map(joined).into_iter().collect::<Outcome<Vec<_>>>()?;
+        troubles.extend(joined(raced)?);
         Ok::<_, Broken>((cuts, troubles))
     })?;
     // These touch what all share.

@@ -15,7 +15,7 @@ use super::proxy::{Proxy, Seen};
 use super::request::Request;
 use super::state::{Found, State};
 use crate::user::{ALICE, BOB};
-use crate::{Answer, Caller, Outcome, Records, Site, World, brief, rule, wait};
+use crate::{Answer, Caller, Kind, Outcome, Records, Site, World, brief, rule, wait};
 
 /// How long a request may take to be made that was made before.
 const REACHED: Duration = wait::BUSY;
@@ -110,6 +110,9 @@ impl<'w> Cuts<'w> {
         let mut options = ServerOptions::new(name);
         if operation.is_by_use() {
             options.config = with_gateway();
+        }
+        if operation.is_approved() {
+            options.config = json!({"server": {"approvalRateLimit": {"burst": 1000}}});
         }
         let (records, options) = Records::of(world, options)?;
         let site = proxy.site_with(world, options)?;
@@ -208,10 +211,17 @@ impl<'w> Cuts<'w> {
             let answer = asking.join().map_err(|_| "the caller panicked")?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>((answer, reached))
         })?;
-        let expected = if reached && point.killed {
-            self.operation.expected_after_kill(&self.proxy.seen())
+        let (expected, waits) = if reached && point.killed {
+            let seen = self.proxy.seen();
+            (
+                self.operation.expected_after_kill(&seen),
+                self.operation.waits_after_kill(&seen),
+            )
         } else {
-            self.operation.expected_after_answer(answer)
+            (
+                self.operation.expected_after_answer(answer),
+                self.operation.waits_after_answer(answer),
+            )
         };
         self.site.server.start()?;
         let since = Instant::now();
@@ -228,6 +238,7 @@ impl<'w> Cuts<'w> {
         let state = self.settle(&mut finding, expected)?;
         finding.milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.judge(&mut finding, &before, expected, &state)?;
+        self.judge_waiting(&mut finding, waits)?;
         self.judge_records(&mut finding, &before, &state)?;
         match self.clean_up(&mut finding, before) {
             Err(error) if finding.is_good() => return Err(error),
@@ -240,7 +251,7 @@ impl<'w> Cuts<'w> {
 
     /// Ends the session, if there is one, and sees that its credentials are worth nothing.
     fn clean_up(&self, finding: &mut Finding, before: Before) -> Outcome {
-        if self.operation == Operation::Approval {
+        if self.operation.is_approved() {
             self.end_waiting()?;
         }
         let mut tokens = Vec::from_iter(before.token);
@@ -274,8 +285,14 @@ impl<'w> Cuts<'w> {
         if self.operation == Operation::Completion {
             self.sign_in_in_vain()?;
         }
-        if self.operation == Operation::Approval {
-            self.ask_for_approval()?;
+        if self.operation.is_approved() {
+            self.end_waiting()?;
+        }
+        if self.operation == Operation::ApprovedExtension {
+            return self.extension_waits(records);
+        }
+        if self.operation.is_decision() {
+            self.ask_for_approval("first")?;
         }
         if !self.operation.needs_session() {
             return Ok(Before {
@@ -344,7 +361,10 @@ impl<'w> Cuts<'w> {
             Operation::SignIn | Operation::SignInNamespaces | Operation::Extension => self.alice.sign_in_waiting(),
             Operation::SignOut | Operation::UsedSignOut => self.alice.post("/logout"),
             Operation::FirstUse => self.use_session(),
-            Operation::Approval => self.approve(),
+            Operation::Asking => self.asks("first"),
+            Operation::Approval | Operation::ApprovedExtension => self.decide("approve"),
+            Operation::Denial => self.decide("deny"),
+            Operation::Withdrawal => self.withdraw(),
             Operation::BreakGlass => self.break_glass(),
             // It is the tailnet that asks.
             Operation::Revocation => grant(&self.site, None).and_then(|()| Err("it has no answer".into())),
@@ -353,18 +373,62 @@ impl<'w> Cuts<'w> {
         answer.ok().map(|answer| answer.status)
     }
 
+    /// Asks for the session, for that reason.
+    fn asks(&self, reason: &str) -> Outcome<Answer> {
+        self.alice.send_json("POST", "/login", &[], &json!({"reason": reason}))
+    }
+
     /// Asks for the session, which waits for the bystander to approve it.
-    fn ask_for_approval(&self) -> Outcome {
-        self.alice.post("/login")?.expect(202)?;
+    fn ask_for_approval(&self, reason: &str) -> Outcome {
+        self.asks(reason)?.expect(202)?;
         self.proxy.wait_idle()
     }
 
-    /// The bystander approves what waits.
-    fn approve(&self) -> Outcome<Answer> {
-        let waiting = self.bob.get("/approvals")?.expect(200)?.json()?;
-        let session = waiting["items"][0]["session"].as_str().ok_or("nothing waits")?;
-        let path = format!("/approvals/{session}");
-        self.bob.send_json("POST", &path, &[], &json!({"decision": "approve"}))
+    /// The bystander decides about what waits.
+    fn decide(&self, decision: &str) -> Outcome<Answer> {
+        let path = self.waiting_path(&self.bob)?.ok_or("nothing waits")?;
+        self.bob.send_json("POST", &path, &[], &json!({"decision": decision}))
+    }
+
+    fn withdraw(&self) -> Outcome<Answer> {
+        let path = self.waiting_path(&self.alice)?.ok_or("nothing waits")?;
+        self.alice.send_json("DELETE", &path, &[], &json!({}))
+    }
+
+    /// Where what waits is decided about, as `caller` is told.
+    fn waiting_path(&self, caller: &Caller) -> Outcome<Option<String>> {
+        let waiting = caller.get("/approvals")?.expect(200)?.json()?;
+        let session = waiting["items"][0]["session"].as_str();
+        Ok(session.map(|session| format!("/approvals/{session}")))
+    }
+
+    /// How what the caller waits for stands; nothing where they wait for nothing.
+    pub(super) fn waiting_state(&self) -> Outcome<Option<String>> {
+        let waiting = self.alice.get("/approvals")?.expect(200)?.json()?;
+        Ok(waiting["items"][0]["state"].as_str().map(Into::into))
+    }
+
+    /// Has a session that was approved, and waits for its extension.
+    fn extension_waits(&self, records: usize) -> Outcome<Before> {
+        self.ask_for_approval("first")?;
+        self.decide("approve")?.expect(200)?;
+        let body = json!({"reason": "first"});
+        let answer = self
+            .alice
+            .send_json("POST", "/login", &[("prefer", "wait=5")], &body)?
+            .expect(200)?;
+        let token = self.alice.remembered(answer)?.credential()?;
+        let Found::Whole { uid, until } = State::of(&self.site)?.of_user(ALICE) else {
+            return Err("it was approved, and there is no whole session".into());
+        };
+        // A session's end is told in whole seconds.
+        wait::until_time(Timestamp::now() + Duration::from_secs(1))?;
+        self.ask_for_approval("longer")?;
+        Ok(Before {
+            token: Some(token),
+            session: Some((uid, until)),
+            records,
+        })
     }
 
     /// Signs in by the rule that alarms others.
@@ -374,17 +438,20 @@ impl<'w> Cuts<'w> {
         self.alice.remembered(answer)
     }
 
-    /// Sees that nothing waits any more. What was approved after all becomes a session, and is ended.
+    /// Sees that nothing waits any more. What was approved after all becomes a session, and is ended. What was denied is taken away.
     fn end_waiting(&self) -> Outcome {
+        let (cluster, namespace) = (&self.site.world.cluster, self.site.server.namespace());
         wait::until_true("nothing waits for approval", || {
-            let mine = self.alice.get("/approvals")?.expect(200)?.json()?;
-            let Some(session) = mine["items"][0]["session"].as_str() else {
-                return Ok(true);
-            };
-            let path = format!("/api/v1alpha1/approvals/{session}");
-            self.alice.send_body("DELETE", &path, &[], b"")?;
             if State::of(&self.site)?.of_user(ALICE).is_whole() {
                 self.alice.sign_out()?;
+            }
+            let Some(path) = self.waiting_path(&self.alice)? else {
+                return Ok(true);
+            };
+            let withdrawn = self.alice.send_json("DELETE", &path, &[], &json!({}))?;
+            let name = path.rsplit('/').next().unwrap_or_default();
+            if withdrawn.status == 409 {
+                cluster.delete(&format!("{}/{name}", Kind::Signin.path(namespace)))?;
             }
             Ok(false)
         })
@@ -437,8 +504,8 @@ impl<'w> Cuts<'w> {
         wait::until_true("it is done", || {
             Ok(State::of(&self.site)?.of_user(ALICE).is_whole() == whole)
         })?;
-        // Its last request. The loop makes no Event of what it completes.
-        if self.operation != Operation::Completion {
+        // Its last request.
+        if self.operation.tells() {
             self.proxy.wait_seen(REACHED, |request| request.resource == "events")?;
         }
         self.proxy.wait_idle()?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::cuts::{ALARMS, Before, Cuts, Finding};
-use super::operation::{Expected, Operation};
+use super::operation::{Expected, Operation, Waits};
 use super::state::{Found, State};
 use crate::user::{ALICE, BOB};
 use crate::{Outcome, wait};
@@ -88,6 +88,31 @@ impl Cuts<'_> {
         match state.of_user(BOB) {
             Found::Whole { uid, .. } if uid == self.bystander.uid && self.works(&self.bystander.token)? => {}
             other => finding.lost.push(format!("the bystander's session: {other:?}")),
+        }
+        Ok(())
+    }
+
+    /// Sees that what waits for approval is what should.
+    pub(super) fn judge_waiting(&self, finding: &mut Finding, waits: Waits) -> Outcome {
+        let expected = match waits {
+            Waits::Waiting => Some("waiting"),
+            Waits::Denied => Some("denied"),
+            Waits::Nothing => None,
+            Waits::Either => return Ok(()),
+        };
+        // What is listed comes from a watch.
+        let found = wait::until("what waits is listed", || {
+            let state = self.waiting_state()?;
+            Ok((state.as_deref() == expected).then_some(()))
+        });
+        if found.is_err() {
+            let state = self.waiting_state()?;
+            let list = if expected.is_none() {
+                &mut finding.leaked
+            } else {
+                &mut finding.lost
+            };
+            list.push(format!("what waits: {state:?} and not {expected:?}"));
         }
         Ok(())
     }

@@ -30,8 +30,16 @@ pub enum Operation {
     FirstUse,
     /// Signing out of a session that use begins, which must not begin it again.
     UsedSignOut,
+    /// Asking for a sign-in that others are to approve.
+    Asking,
     /// The approval that lets a caller in.
     Approval,
+    /// The approval of an extension.
+    ApprovedExtension,
+    /// The denial of a sign-in.
+    Denial,
+    /// A caller withdraws what waits for approval.
+    Withdrawal,
     /// Signing in by a rule that alarms others.
     BreakGlass,
 }
@@ -49,11 +57,24 @@ pub enum Expected {
     Either,
 }
 
+/// What should be found of a sign-in that waits for approval.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Waits {
+    /// It waits.
+    Waiting,
+    /// It says that it was denied.
+    Denied,
+    /// Nothing waits.
+    Nothing,
+    /// Whatever: the caller was told that it failed, or it is not about that.
+    Either,
+}
+
 // === impl Operation ===
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::SignIn,
         Self::SignInNamespaces,
         Self::Extension,
@@ -63,7 +84,11 @@ impl Operation {
         Self::Completion,
         Self::FirstUse,
         Self::UsedSignOut,
+        Self::Asking,
         Self::Approval,
+        Self::ApprovedExtension,
+        Self::Denial,
+        Self::Withdrawal,
         Self::BreakGlass,
     ];
 
@@ -80,7 +105,11 @@ impl Operation {
             Self::Completion => "completion",
             Self::FirstUse => "first-use",
             Self::UsedSignOut => "used-sign-out",
+            Self::Asking => "asking",
             Self::Approval => "approval",
+            Self::ApprovedExtension => "approved-ext",
+            Self::Denial => "denial",
+            Self::Withdrawal => "withdrawal",
             Self::BreakGlass => "break-glass",
         }
     }
@@ -95,7 +124,9 @@ impl Operation {
                 json!({"role": "view", "period": "1h", "namespaces": namespaces, "max_sessions": 2})
             }
             Self::FirstUse | Self::UsedSignOut => json!({"role": "view", "period": "1h", "sign_in": "on_use"}),
-            Self::Approval => json!({"role": "view", "period": "1h", "name": "oncall", "approval": {"count": 1}}),
+            Self::Asking | Self::Approval | Self::ApprovedExtension | Self::Denial | Self::Withdrawal => {
+                json!({"role": "view", "period": "1h", "name": "oncall", "approval": {"count": 1}})
+            }
             Self::BreakGlass => json!({"role": "view", "period": "1h", "name": "glass", "break_glass": true}),
             // Its sessions are made as short as the machine allows when they are made.
             Self::Expiry => rule("view", "4s"),
@@ -111,9 +142,34 @@ impl Operation {
                 | Self::SignInNamespaces
                 | Self::Completion
                 | Self::FirstUse
+                | Self::Asking
                 | Self::Approval
+                | Self::Denial
+                | Self::Withdrawal
                 | Self::BreakGlass
         )
+    }
+
+    /// Whether its session is one that others approve.
+    #[must_use]
+    pub fn is_approved(self) -> bool {
+        matches!(
+            self,
+            Self::Asking | Self::Approval | Self::ApprovedExtension | Self::Denial | Self::Withdrawal
+        )
+    }
+
+    /// Whether a sign-in waits for approval before it.
+    #[must_use]
+    pub fn is_decision(self) -> bool {
+        self.is_approved() && self != Self::Asking
+    }
+
+    /// Whether its last request is an Event.
+    #[must_use]
+    pub fn tells(self) -> bool {
+        // The loop makes no Event of what it completes. Of requests for approval few are told.
+        !matches!(self, Self::Completion | Self::Asking | Self::Withdrawal)
     }
 
     /// Whether use may begin the session.
@@ -138,14 +194,17 @@ impl Operation {
             {
                 Expected::Whole
             }
-            Self::Extension if is_written => Expected::Extended,
-            Self::Extension | Self::Completion => Expected::Whole,
+            Self::Extension | Self::ApprovedExtension if is_written => Expected::Extended,
+            Self::Extension | Self::ApprovedExtension | Self::Completion => Expected::Whole,
             // That it ends is written down first, and from then on it does.
             Self::SignOut | Self::UsedSignOut if !is_written => Expected::Whole,
             Self::SignIn
             | Self::SignInNamespaces
             | Self::FirstUse
+            | Self::Asking
             | Self::Approval
+            | Self::Denial
+            | Self::Withdrawal
             | Self::BreakGlass
             | Self::SignOut
             | Self::UsedSignOut
@@ -163,7 +222,7 @@ impl Operation {
                 Expected::Whole
             }
             Self::SignOut | Self::UsedSignOut if is_done => Expected::Absent,
-            Self::Extension if is_done => Expected::Extended,
+            Self::Extension | Self::ApprovedExtension if is_done => Expected::Extended,
             Self::SignIn
             | Self::SignInNamespaces
             | Self::SignOut
@@ -171,8 +230,37 @@ impl Operation {
             | Self::UsedSignOut
             | Self::Approval
             | Self::BreakGlass => Expected::Either,
-            Self::Extension | Self::Completion => Expected::Whole,
-            Self::Expiry | Self::Revocation => Expected::Absent,
+            Self::Extension | Self::ApprovedExtension | Self::Completion => Expected::Whole,
+            Self::Asking | Self::Denial | Self::Withdrawal | Self::Expiry | Self::Revocation => Expected::Absent,
+        }
+    }
+
+    /// What should wait after a server was killed in the middle of it, by what the API server had heard of until then.
+    #[must_use]
+    pub fn waits_after_kill(self, seen: &[Seen]) -> Waits {
+        let heard = |verb: &str| {
+            seen.iter()
+                .any(|seen| seen.forwarded && seen.request.is(verb, "tkasignins"))
+        };
+        match self {
+            Self::Asking if heard("create") => Waits::Waiting,
+            Self::Asking => Waits::Nothing,
+            Self::Denial if heard("patch") => Waits::Denied,
+            Self::Withdrawal if heard("delete") => Waits::Nothing,
+            Self::Denial | Self::Withdrawal => Waits::Waiting,
+            _ => Waits::Either,
+        }
+    }
+
+    /// What should wait after it, by what it was answered.
+    #[must_use]
+    pub fn waits_after_answer(self, status: Option<u16>) -> Waits {
+        let is_done = status.is_some_and(|status| status < 300);
+        match self {
+            Self::Asking if is_done => Waits::Waiting,
+            Self::Denial if is_done => Waits::Denied,
+            Self::Withdrawal if is_done => Waits::Nothing,
+            _ => Waits::Either,
         }
     }
 
@@ -188,7 +276,11 @@ impl Operation {
             | Self::Extension
             | Self::Completion
             | Self::FirstUse
+            | Self::Asking
             | Self::Approval
+            | Self::ApprovedExtension
+            | Self::Denial
+            | Self::Withdrawal
             | Self::BreakGlass => None,
         }
     }
@@ -206,7 +298,11 @@ impl fmt::Display for Operation {
             Self::Completion => "completion",
             Self::FirstUse => "first use",
             Self::UsedSignOut => "sign-out (use begins)",
+            Self::Asking => "asking for approval",
             Self::Approval => "approval",
+            Self::ApprovedExtension => "approved extension",
+            Self::Denial => "denial",
+            Self::Withdrawal => "withdrawal",
             Self::BreakGlass => "break-glass",
         })
     }
@@ -226,6 +322,23 @@ mod tests {
             request: Request { verb, resource, detail },
             at: Instant::now(),
             forwarded,
+        }
+    }
+
+    #[test]
+    fn what_should_wait_follows_from_what_the_api_server_heard() {
+        let waits =
+            |operation: Operation, verb, forwarded| operation.waits_after_kill(&[seen(verb, "tkasignins", forwarded)]);
+        for (operation, verb, forwarded, should_be) in [
+            (Operation::Asking, "create", true, Waits::Waiting),
+            (Operation::Asking, "create", false, Waits::Nothing),
+            (Operation::Denial, "patch", true, Waits::Denied),
+            (Operation::Denial, "patch", false, Waits::Waiting),
+            (Operation::Withdrawal, "delete", true, Waits::Nothing),
+            (Operation::Withdrawal, "get", true, Waits::Waiting),
+            (Operation::Approval, "patch", true, Waits::Either),
+        ] {
+            assert_eq!(waits(operation, verb, forwarded), should_be, "{operation}: {verb}");
         }
     }
 

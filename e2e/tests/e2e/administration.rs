@@ -1,5 +1,7 @@
 //! What an administrator of the cluster does, and what others do that may write the server's objects.
 
+use std::fs;
+
 use e2e::user::{ALICE, BOB, CAROL};
 use e2e::{Caller, Kind, Outcome, Site, World, is_refused, rule, wait};
 use serde_json::{Value, json};
@@ -8,6 +10,7 @@ use testbed::ServerOptions;
 crate::tests![
     deleting_a_tkasignin_ends_the_session,
     kubectl_get_signin_prints_true_columns,
+    roles_that_lead_further_are_told_at_start_and_by_tka,
     role_that_the_chart_does_not_list_is_refused,
     role_that_does_not_exist_is_refused,
     role_listed_for_namespaces_is_given_there_alone,
@@ -57,7 +60,8 @@ fn kubectl_get_signin_prints_true_columns(world: &World) -> Outcome {
             "PERIOD",
             "UNTIL",
             "SINCE",
-            "PHASE"
+            "PHASE",
+            "APPROVED"
         ]
     );
     assert_eq!(
@@ -73,7 +77,41 @@ fn kubectl_get_signin_prints_true_columns(world: &World) -> Outcome {
         .lines()
         .map(|line| line.split_whitespace().skip(8).collect::<Vec<_>>())
         .collect();
-    assert_eq!(last, [vec!["PHASE", "RULE", "REASON"], vec!["Active"]]);
+    assert_eq!(last, [vec!["PHASE", "APPROVED", "RULE", "REASON"], vec!["Active"]]);
+    Ok(())
+}
+
+fn roles_that_lead_further_are_told_at_start_and_by_tka(world: &World) -> Outcome {
+    let site = world.site("risky-roles")?;
+    let logged = wait::until("the server tells what follows from `edit`", || {
+        let log = fs::read_to_string(site.server.log())?;
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let tells = |line: &Value| {
+            let text = line["fields"]["message"].as_str().or(line["message"].as_str());
+            text.is_some_and(|text| text.contains("ClusterRole edit, from which more follows"))
+        };
+        Ok(lines.find(tells))
+    })?;
+    // The same as `tka policy roles` reads from the same cluster.
+    let mut typed = site
+        .person("ALICE")?
+        .typed(&["policy", "roles", "edit", "view", "--output", "json"]);
+    let output = typed.env("KUBECONFIG", world.testbed.kubeconfig()).output()?;
+    assert!(output.status.success(), "{output:?}");
+    let said: Value = serde_json::from_slice(&output.stdout)?;
+    let of = |role: &str| -> Vec<String> {
+        let items = said["items"].as_array().into_iter().flatten();
+        let found = items.filter(|item| item["name"] == role);
+        let rights = found.flat_map(|item| item["escalations"].as_array().into_iter().flatten());
+        rights
+            .filter_map(|right| right["id"].as_str().map(Into::into))
+            .collect()
+    };
+    assert_eq!(of("view"), [""; 0], "{said}");
+    assert!(!of("edit").is_empty(), "{said}");
+    for right in of("edit") {
+        assert!(logged.to_string().contains(&right), "{right} is not in {logged}");
+    }
     Ok(())
 }
 

@@ -10,7 +10,9 @@ use e2e::{Answer, Caller, Kind, Outcome, Records, Site, World, rule, wait};
 use jiff::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use testbed::ServerOptions;
+use testbed::{Owner, ServerOptions};
+
+use crate::events::wait_told;
 
 crate::tests![
     other_lets_a_caller_in,
@@ -20,6 +22,9 @@ crate::tests![
     sign_in_that_none_answers_is_over,
     session_goes_on_as_it_was_while_its_extension_waits,
     what_changed_meanwhile_begins_anew,
+    devices_that_left_take_what_they_asked_and_said_with_them,
+    storm_of_requests_is_told_few_times,
+    kubectl_shows_what_waits_and_what_was_approved,
     approval_that_a_killed_server_left_is_carried_out,
     kubernetes_objects_approve_nothing,
     wrong_decision_changes_nothing,
@@ -91,6 +96,7 @@ fn other_lets_a_caller_in(world: &World) -> Outcome {
         (&json!(0), &json!(1)),
         "{asked}"
     );
+    assert_eq!(approval["approvers"], json!([ALICE]), "whom he may ask: {asked}");
     // Nothing is there yet, but for what waits.
     let session = name(&asked)?;
     wait::until_true("it says that it waits", || Ok(phase(&site)? == "AwaitingApproval"))?;
@@ -105,6 +111,9 @@ fn other_lets_a_caller_in(world: &World) -> Outcome {
     // The same is asked once.
     assert_eq!(asks(&bob, "pager 4711")?["approval"]["request"], approval["request"]);
 
+    // The time of the access counts from the approval.
+    let requested = Timestamp::now();
+    wait::until_time(requested + Duration::from_secs(2))?;
     let listed = waiting(&alice)?;
     let [one] = listed.as_slice() else {
         return Err(format!("{listed:?}").into());
@@ -161,11 +170,24 @@ fn other_lets_a_caller_in(world: &World) -> Outcome {
         .ok_or("no record")?;
     assert_eq!(given["approval"]["approvers"], json!([ALICE]));
     assert_eq!(given["session"]["reason"], "pager 4711");
-    let annotation = signin(&site)?["metadata"]["annotations"]["tka.specht-labs.de/approval"].to_string();
-    assert!(
-        annotation.contains(ALICE) && annotation.contains("as agreed"),
-        "{annotation}"
+    let annotation = &signin(&site)?["metadata"]["annotations"]["tka.specht-labs.de/approval"];
+    let kept: Value = serde_json::from_str(annotation.as_str().ok_or("no annotation")?)?;
+    let vote = &kept["approvals"][0];
+    assert_eq!((&vote["username"], &vote["comment"]), (&a, &json!("as agreed")));
+    let recorded = &given["approval"]["approvals"][0];
+    assert_eq!(
+        (&recorded["username"], &recorded["comment"], &recorded["at"]),
+        (&a, &json!("as agreed"), &vote["at"])
     );
+    let approved: Timestamp = vote["at"].as_str().ok_or("no time")?.parse()?;
+    assert!(approved >= requested + Duration::from_secs(2), "{approved}");
+    let until: Timestamp = answer["until"].as_str().ok_or("no end")?.parse()?;
+    assert_eq!(until.as_second(), approved.as_second() + 3600);
+    for (reason, note) in [("ApprovalRequested", "pager 4711"), ("Approved", "as agreed")] {
+        let event = wait_told(&site, reason)?;
+        assert!(event["note"].to_string().contains(note), "{event}");
+        assert_eq!(event["regarding"]["name"], session.as_str(), "{event}");
+    }
     // It was decided.
     decides(&alice, "deny", &session)?.expect(409)?.refusal()?;
     bob.sign_out()?;
@@ -382,6 +404,115 @@ fn what_changed_meanwhile_begins_anew(world: &World) -> Outcome {
     site.wait_empty()
 }
 
+fn devices_that_left_take_what_they_asked_and_said_with_them(world: &World) -> Outcome {
+    let (_, site) = site(world, "approval-left", &json!({"count": 2}))?;
+    let oncall = oncall(&json!({"count": 2}));
+    site.grant(&[(BOB, oncall), (ALICE, rule("view", "1h"))])?;
+    site.grant_oversight(&[(ALICE, approves()), (CAROL, approves())])?;
+    let guest = |name: &str, user: &str| world.guest(name, &Owner::user(user));
+    let (phone, pad) = (guest("approval-phone", BOB)?, guest("approval-pad", ALICE)?);
+    let (bob, alice) = (site.caller_on(&phone)?, site.caller_on(&pad)?);
+    let carol = site.caller("CAROL")?;
+    // Her session goes when the server knows that the device has left.
+    alice.sign_in()?;
+    let asked = asks(&bob, "on the way")?;
+    let session = name(&asked)?;
+    decides(&alice, "approve", &session)?.expect(200)?;
+    drop(pad);
+    site.wait_empty()?;
+    let so_far = decides(&carol, "approve", &session)?.expect(200)?.json()?;
+    assert_eq!(
+        (&so_far["count"], &so_far["approvals"][0]["username"]),
+        (&json!(1), &json!(CAROL)),
+        "what the device that left said does not count: {so_far}"
+    );
+    // Now the one that asked.
+    drop(phone);
+    wait::until_true("the server knows that the phone has left", || {
+        Ok(!peers(world)?.contains("approval-phone"))
+    })?;
+    let refused = decides(&site.caller("ALICE")?, "approve", &session)?
+        .expect(409)?
+        .refusal()?;
+    assert!(refused.message.contains("left the tailnet"), "{refused:?}");
+    site.wait_empty()
+}
+
+/// The nodes that the server's node knows.
+fn peers(world: &World) -> Outcome<String> {
+    let output = world.testbed.tailscale(&world.testbed.node("TKA")?, &["status"])?;
+    Ok(output.stdout)
+}
+
+fn storm_of_requests_is_told_few_times(world: &World) -> Outcome {
+    let (records, site) = site(world, "approval-storm", &json!({"count": 1}))?;
+    let oncall = oncall(&json!({"count": 1}));
+    site.grant(&[(BOB, oncall.clone()), (CAROL, oncall)])?;
+    let phone = world.guest("approval-storm-phone", &Owner::user(BOB))?;
+    let devices = [site.caller("BOB")?, site.caller_on(&phone)?];
+    let mut refused = 0;
+    for round in 0..30 {
+        let body = json!({"rule": "oncall", "reason": format!("alarm {round}")});
+        let answer = devices[round % 2].send_json("POST", "/login", &[], &body)?;
+        if answer.status == 429 {
+            let seconds: u32 = answer.header("retry-after").ok_or("no Retry-After")?.parse()?;
+            assert!((1..=60).contains(&seconds), "{answer:?}");
+            assert!(answer.refusal()?.message.contains("too often"));
+            refused += 1;
+        } else {
+            answer.expect(202)?;
+        }
+    }
+    let told = records.decisions(BOB, 0)?;
+    let told = told.iter().filter(|decision| *decision == "approval_requested").count();
+    // One more where the thirty took a minute.
+    assert!(
+        (10..=12).contains(&told) && told + refused == 30,
+        "{told} told, {refused} refused"
+    );
+    // What waits already is joined as before, and another person is heard.
+    asks(&site.caller("CAROL")?, "a fire")?;
+    Ok(())
+}
+
+fn kubectl_shows_what_waits_and_what_was_approved(world: &World) -> Outcome {
+    let (_, site) = site(world, "approval-kubectl", &json!({"count": 1}))?;
+    let (alice, bob) = (site.caller("ALICE")?, site.caller("BOB")?);
+    let session = name(&asks(&bob, "pager 4711")?)?;
+    let shown = || -> Outcome<Vec<String>> {
+        let table = world
+            .testbed
+            .kubectl(&["get", "signin", "--namespace=approval-kubectl"])?;
+        let row = table.lines().nth(1).ok_or("no row")?;
+        Ok(row.split_whitespace().rev().take(2).map(Into::into).collect())
+    };
+    wait::until_true("kubectl shows that it waits", || {
+        Ok(shown()? == ["False", "AwaitingApproval"])
+    })?;
+    let waits = format!("signin/{session}");
+    let wait_ready = [
+        "wait",
+        "--for=condition=Ready",
+        &waits,
+        "--namespace=approval-kubectl",
+        "--timeout=60s",
+    ];
+    let (waited, decided) = thread::scope(|scope| {
+        let waits = scope.spawn(|| world.testbed.kubectl(&wait_ready));
+        let decided = decides(&alice, "approve", &session);
+        (waits.join(), decided)
+    });
+    decided?.expect(200)?;
+    assert!(waited.map_err(|_| "the wait panicked")??.contains("condition met"));
+    assert_eq!(shown()?, ["True", "Active"]);
+    let described = world
+        .testbed
+        .kubectl(&["describe", &waits, "--namespace=approval-kubectl"])?;
+    assert!(described.contains(&format!("approved by {ALICE}")), "{described}");
+    bob.sign_out()?;
+    site.wait_empty()
+}
+
 fn approval_that_a_killed_server_left_is_carried_out(world: &World) -> Outcome {
     // What a server leaves is written here by another, which the guard would refuse.
     let site = world.unguarded_site("approval-killed")?;
@@ -481,7 +612,12 @@ fn tka_asks_waits_and_decides(world: &World) -> Outcome {
     let asks = ["login", "--rule", "oncall", "--reason", "pager 4711"];
     // Without waiting the request stays.
     let left = bob.tka(&[&asks[..], &["--no-wait"]].concat())?.expect(9)?;
-    assert!(left.err.contains("tka approvals"), "{left:?}");
+    assert!(
+        left.err.contains("tka approvals") && left.err.contains(ALICE),
+        "{left:?}"
+    );
+    let own = bob.tka(&["approvals", "-o", "json"])?.expect(0)?.out;
+    assert!(own.contains("\"approvers\""), "{own}");
     let session = alice
         .tka(&["approvals", "-o", "name"])?
         .expect(0)?

@@ -4,12 +4,11 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use e2e::pair::caller;
 use e2e::paused::Paused;
 use e2e::user::ALICE;
-use e2e::{Outcome, Person, Site, World, rule, wait};
+use e2e::{Outcome, Pair, Person, Site, World, rule, wait};
 use serde_json::{Value, json};
-
-use crate::replicas::{Pair, caller};
 
 crate::tests![next_replica_answers_when_one_hangs_or_is_killed];
 

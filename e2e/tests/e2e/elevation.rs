@@ -4,12 +4,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use e2e::user::{ALICE, BOB};
-use e2e::{Answer, Caller, Kind, Outcome, Person, Records, Said, Site, World, rule, wait};
+use e2e::{Answer, Caller, Kind, Outcome, Pair, Person, Records, Said, Site, World, rule, wait};
 use serde_json::{Value, json};
 use testbed::{Owner, ServerOptions, with_gateway};
 
 use crate::gateway::{Watch, ask, options};
-use crate::replicas::Pair;
 
 crate::tests![
     same_context_gains_and_loses_the_role,

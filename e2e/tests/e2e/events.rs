@@ -21,7 +21,7 @@ fn told(site: &Site<'_>, reason: &str) -> Outcome<Vec<Value>> {
     Ok(events)
 }
 
-fn wait_told(site: &Site<'_>, reason: &str) -> Outcome<Value> {
+pub(crate) fn wait_told(site: &Site<'_>, reason: &str) -> Outcome<Value> {
     wait::until(&format!("{reason} is told"), || Ok(told(site, reason)?.pop()))
 }
 

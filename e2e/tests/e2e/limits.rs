@@ -5,14 +5,14 @@ use std::thread;
 use std::time::Instant;
 
 use e2e::faults::{Fault, Moment, Proxy, Request, Which};
+use e2e::pair::caller;
 use e2e::user::{ALICE, BOB};
-use e2e::{Answer, Caller, Kind, Outcome, World, rule, wait};
+use e2e::{Answer, Caller, Kind, Outcome, Pair, World, rule, wait};
 use serde_json::json;
 use testbed::ServerOptions;
 
 use crate::audit::{audited_with, lines};
 use crate::max_sessions::{all_at_once, sign_in_at_once};
-use crate::replicas::{Pair, caller};
 
 crate::tests![
     rate_limited_device_is_told_when_and_others_are_not,

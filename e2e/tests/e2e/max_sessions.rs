@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use e2e::pair::caller;
 use e2e::user::ALICE;
-use e2e::{Caller, Kind, Outcome, Site, World, wait};
+use e2e::{Caller, Kind, Outcome, Pair, Site, World, wait};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-
-use crate::replicas::{Pair, caller};
 
 crate::tests![
     concurrent_sign_ins_never_exceed_a_rules_quota,

@@ -5,12 +5,13 @@
 use std::env;
 use std::path::PathBuf;
 
+use e2e::pair::caller;
 use e2e::user::{ALICE, BOB, CAROL};
-use e2e::{Caller, Kind, Outcome, Site, World, rule, wait};
+use e2e::{Caller, Kind, Outcome, Pair, Site, World, rule, wait};
 use serde_json::json;
 
 use crate::approval;
-use crate::replicas::{Pair, caller, lease};
+use crate::replicas::lease;
 
 crate::tests![
     what_waits_is_no_session_to_the_older,

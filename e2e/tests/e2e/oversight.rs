@@ -6,11 +6,10 @@ use std::process::Stdio;
 
 use e2e::records::lines;
 use e2e::user::{ALICE, BOB, CAROL, CI};
-use e2e::{Answer, Caller, Kind, Outcome, Person, Records, Site, World, cluster, rule, wait};
+use e2e::{Answer, Caller, Kind, Outcome, Pair, Person, Records, Site, World, cluster, rule, wait};
 use serde_json::{Value, json};
 
 use crate::gateway::{Watch, ask, options, session_name};
-use crate::replicas::Pair;
 
 crate::tests![
     others_are_told_nothing,
@@ -280,8 +279,8 @@ fn records_are_searched_at_all_replicas(world: &World) -> Outcome {
         Ok(found["searched"].as_array().is_some_and(|searched| searched.len() == 2))
     })?;
     // Alice signs in at one replica, and extends that at the other.
-    crate::replicas::caller(a, "ALICE")?.sign_in_waiting()?.expect(200)?;
-    crate::replicas::caller(b, "ALICE")?.sign_in_waiting()?.expect(200)?;
+    e2e::pair::caller(a, "ALICE")?.sign_in_waiting()?.expect(200)?;
+    e2e::pair::caller(b, "ALICE")?.sign_in_waiting()?.expect(200)?;
 
     let (status, found, said) = audit(&pair, &bob, &["--user", ALICE])?;
     assert_eq!(status, Some(0), "{said}");
@@ -344,7 +343,7 @@ fn records_are_searched_at_all_replicas(world: &World) -> Outcome {
 fn searched_through_rotation(pair: &Pair<'_>, bob: &Person, logs: &[PathBuf; 2]) -> Outcome {
     let [a, _] = pair.sites();
     fs::rename(&logs[0], logs[0].with_extension("log.1"))?;
-    let token = crate::replicas::caller(a, "ALICE")?.token()?;
+    let token = e2e::pair::caller(a, "ALICE")?.token()?;
     let (status, found, said) = audit(pair, bob, &["--decision", "signed_in", "--user", ALICE])?;
     assert_eq!(
         (status, found["items"].as_array().map(Vec::len)),

@@ -5,11 +5,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use e2e::faults::{Fault, Proxy, Request, Which};
+use e2e::pair::{caller, holds};
 use e2e::user::ALICE;
-use e2e::{Caller, Outcome, Site, World, brief, rule, wait};
+use e2e::{Outcome, Pair, Site, World, brief, rule, wait};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use testbed::{Owner, ServerOptions};
 
 use crate::expiry::ends_at;
 
@@ -29,70 +29,11 @@ const HAND_OVER: Duration = Duration::from_secs(20);
 /// How soon what needs no waiting for a Lease to end comes about.
 const SOON: Duration = Duration::from_secs(5);
 
-/// Two replicas. Which of them reconciles is not said.
-pub(crate) struct Pair<'w>([Site<'w>; 2]);
-
-impl<'w> Pair<'w> {
-    pub(crate) fn new(world: &'w World, name: &str, config: &Value) -> Outcome<Self> {
-        Self::with(name, world, config, |_, options| world.site_with(options))
-    }
-
-    /// Two replicas of which each reaches the API server through a proxy of its own.
-    fn behind(proxies: &[Proxy; 2], world: &'w World, name: &str) -> Outcome<Self> {
-        Self::with(name, world, &json!({}), |number, options| {
-            proxies[number].site_with(world, options)
-        })
-    }
-
-    /// Two replicas, of which `site` makes each from its number and options.
-    pub(crate) fn with(
-        name: &str,
-        world: &'w World,
-        config: &Value,
-        site: impl Fn(usize, ServerOptions) -> Outcome<Site<'w>>,
-    ) -> Outcome<Self> {
-        let replica = |number: usize, suffix: &str| {
-            let own = format!("{name}-{suffix}");
-            let node = world.guest(&own, &Owner::tag("tag:tka"))?;
-            let mut options = ServerOptions::new(name);
-            options.name.clone_from(&own);
-            options.config = config.clone();
-            node.hostname().clone_into(&mut options.node);
-            let mut site = site(number, options)?;
-            site.node = Some(node);
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(site)
-        };
-        Ok(Self([replica(0, "a")?, replica(1, "b")?]))
-    }
-
-    /// Says who has which rule, and returns when that is in force at both.
-    pub(crate) fn grant(&self, grants: &[(&str, Value)]) -> Outcome {
-        let Self([a, b]) = self;
-        a.grant(grants)?;
-        b.wait_policy()
-    }
-
-    /// Both, in no order.
-    pub(crate) fn sites(&self) -> &[Site<'w>; 2] {
-        &self.0
-    }
-
-    /// The one that reconciles, and the other, as soon as that is decided.
-    pub(crate) fn by_part(&self) -> Outcome<(&Site<'w>, &Site<'w>)> {
-        let Self([a, b]) = self;
-        wait::until("one reconciles", || {
-            Ok(match (holds(a)?, holds(b)?) {
-                (true, false) => Some((a, b)),
-                (false, true) => Some((b, a)),
-                _ => None,
-            })
-        })
-    }
-}
-
-fn holds(site: &Site<'_>) -> Outcome<bool> {
-    let metrics = site.health()?.send_body("GET", "/metrics", &[], &[])?.expect(200)?;
-    Ok(metrics.body.lines().any(|line| line == "tka_lease_held 1"))
+/// Two replicas of which each reaches the API server through a proxy of its own.
+fn behind<'w>(proxies: &[Proxy; 2], world: &'w World, name: &str) -> Outcome<Pair<'w>> {
+    Pair::with(name, world, &json!({}), |number, options| {
+        proxies[number].site_with(world, options)
+    })
 }
 
 fn wait_holds(site: &Site<'_>, promised: Duration) -> Outcome<Duration> {
@@ -107,15 +48,6 @@ pub(crate) fn lease(site: &Site<'_>) -> Outcome<Value> {
     let namespace = site.server.namespace();
     let path = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/tka-server");
     Ok(site.world.cluster.get(&path)?.ok_or("there is no Lease")?)
-}
-
-/// A caller at the node, as soon as the node and the server know each other.
-pub(crate) fn caller(site: &Site<'_>, node: &str) -> Outcome<Caller> {
-    let caller = site.caller(node)?;
-    wait::until_true("the server can be reached", || {
-        Ok(caller.get("/rules").is_ok_and(|answer| answer.status == 200))
-    })?;
-    Ok(caller)
 }
 
 fn all_serve_and_one_reconciles(world: &World) -> Outcome {
@@ -234,11 +166,11 @@ fn holder_without_the_tailnet_leaves_it_to_one_with(world: &World) -> Outcome {
 
 fn session_of_another_replica_ends_despite_a_dead_watch(world: &World) -> Outcome {
     let proxies = [Proxy::before(&world.testbed)?, Proxy::before(&world.testbed)?];
-    let pair = Pair::behind(&proxies, world, "unheard-of")?;
+    let pair = behind(&proxies, world, "unheard-of")?;
     let (holder, other) = pair.by_part()?;
     pair.grant(&[(ALICE, rule("view", "2s"))])?;
     let alice = caller(other, "ALICE")?;
-    let of_holder = &proxies[usize::from(holder.server.url() == pair.0[1].server.url())];
+    let of_holder = &proxies[usize::from(holder.server.url() == pair.sites()[1].server.url())];
     let watches = |request: &Request| request.is("watch", "tkasignins");
     let silent = of_holder.arm(Which::first(watches), Fault::Silence);
     silent.wait_hits(1, SOON)?;
@@ -292,8 +224,8 @@ fn one_session_though_two_replicas_are_asked_at_once(world: &World) -> Outcome {
 /// What another replica ends while it is being provisioned is never given as if it stood.
 fn sign_in_that_another_replica_ends_half_way_begins_anew(world: &World) -> Outcome {
     let proxies = [Proxy::before(&world.testbed)?, Proxy::before(&world.testbed)?];
-    let pair = Pair::behind(&proxies, world, "half-way")?;
-    let Pair([a, b]) = &pair;
+    let pair = behind(&proxies, world, "half-way")?;
+    let [a, b] = pair.sites();
     pair.by_part()?;
     pair.grant(&[(ALICE, rule("view", "1h"))])?;
     let (at_a, at_b) = (caller(a, "ALICE")?, caller(b, "ALICE")?);
