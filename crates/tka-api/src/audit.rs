@@ -233,7 +233,26 @@ pub struct Approval {
     /// Who has approved, with the sign-in that they let in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvers: Vec<String>,
+    /// The same with when each approved, and what they said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalVote>,
     /// What was said of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// The approval of one person.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApprovalVote {
+    /// Their login name; of a machine the name of its device.
+    pub username: String,
+    /// The stable ID of the device that they decided on.
+    pub device: String,
+    /// When (RFC 3339).
+    #[schemars(with = "String", extend("format" = "date-time"))]
+    pub at: Timestamp,
+    /// What they said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<String>,
 }

@@ -419,7 +419,7 @@ pub struct ApprovalStatus {
     pub count: u32,
     /// How many must.
     pub needed: u32,
-    /// Until when it waits (RFC 3339).
+    /// Until when it waits (RFC 3339). Of an emergency that none has acknowledged: when that is told again.
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub expires: Timestamp,
     /// Name of the session that it would begin or extend.
@@ -428,6 +428,11 @@ pub struct ApprovalStatus {
     pub request: String,
     /// How it stands.
     pub state: ApprovalState,
+    /// Names of those who may still approve it, for the one who asked: ten at the most, of users with a device on the tailnet. Absent where the server
+    /// cannot tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(nullable = false))]
+    pub approvers: Option<Vec<String>>,
 }
 
 /// How a sign-in stands that others are to approve.

@@ -17,6 +17,7 @@ use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
 use crate::policy::PolicyError;
 use crate::recordings::RecordingError;
+use crate::terminal::approvers::whom_to_ask;
 use crate::terminal::messages;
 use crate::terminal::output::{PrintError, RenderOptions};
 
@@ -221,10 +222,7 @@ impl Error {
             ],
             Self::NotElevated { .. } => vec!["see your sessions on all devices with `tka sessions`, and what waits for approval with `tka approvals`".into()],
             Self::AwaitsApproval { status } => vec![
-                format!(
-                    "ask one of those who may approve it: they see it with `tka approvals`, as {}",
-                    status.session
-                ),
+                whom_to_ask(status),
                 "run the same command again once it is approved, or without --no-wait to wait for that".into(),
                 format!("withdraw it with `tka approvals withdraw {}`", status.session),
             ],

@@ -1,5 +1,6 @@
 //! The terminal: colours, widths, tables and messages.
 
+pub(crate) mod approvers;
 #[cfg(unix)]
 pub(crate) mod cbreak;
 pub(crate) mod messages;

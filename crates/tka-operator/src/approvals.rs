@@ -1,6 +1,8 @@
 //! Asking others to let a caller in, and writing down what they decide. Who may decide, and whether what is asked still holds, is for the caller of this to
 //! know.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
@@ -35,6 +37,8 @@ pub struct NewRequest<'a> {
     pub digest: &'a str,
     /// What its rule asks for.
     pub approval: &'a Approval,
+    /// Whether its user may ask others once more; if not, after how long. It is asked for each new request, and counts it.
+    pub admit: &'a (dyn Fn() -> Result<(), Duration> + Sync),
     /// Records it.
     pub record: RecordRequest<'a>,
     /// Whether an Event tells of it.
@@ -136,6 +140,7 @@ impl Sessions {
             return Ok(None);
         }
         self.check_waiting(ask.session).await?;
+        (ask.admit)().map_err(|retry_after| Error::AskedTooOften { retry_after })?;
         let (period, reason) = (ask.session.period, ask.session.reason.as_ref());
         let request = ApprovalRequest::new(id.to_owned(), ask.digest.to_owned(), ask.approval, period, reason, now);
         // Another reason is another question, and those who are asked see that the last was denied.

@@ -166,6 +166,16 @@ impl From<&tka_operator::Error> for Failure {
                 "your session was ended, and only you begin it again",
                 &["sign in with `tka login`"],
             ),
+            Error::AskedTooOften { retry_after } => {
+                let advice = &[
+                    "wait as long as Retry-After says",
+                    "or talk to those who decide: `tka approvals` shows what waits already",
+                ];
+                Self {
+                    retry_after: u32::try_from(retry_after.as_secs().max(1)).ok(),
+                    ..Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string(), advice)
+                }
+            }
             Error::NotRecorded(source) => not_recorded(&**source),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {

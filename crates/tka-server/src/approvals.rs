@@ -4,6 +4,7 @@
 //! the caller must still have the rule just as it was asked for, and every approver their oversight. A caller is found by the address of their device, as
 //! running sessions are verified ([`crate::reauthorize`]).
 
+mod directory;
 pub(crate) mod emergency;
 mod records;
 mod verify;
@@ -27,6 +28,7 @@ use crate::authorize::{FRESH, no_contact};
 use crate::identified::Identified;
 use crate::overseer::oversight;
 
+pub use self::directory::ApproverDirectory;
 use self::records::ApprovalAudit;
 use self::verify::{Peers, Verified};
 pub use self::wait::{WaitOutcome, decided};

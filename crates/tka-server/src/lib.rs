@@ -50,14 +50,14 @@ use tka_operator::{Clock, Sessions, WatchedSessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
-use crate::approvals::RecentRequests;
+use crate::approvals::{ApproverDirectory, RecentRequests};
 use crate::audit::Audit;
 use crate::cluster::ClusterSource;
 use crate::detached_tasks::DetachedTasks;
 use crate::gateway::RecordingArchive;
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::rates::Rates;
+use crate::rates::{ApprovalRates, Rates};
 use crate::reauthorize::Contact;
 use crate::rule_checks::RuleChecks;
 
@@ -109,10 +109,14 @@ pub struct App {
     pub work: DetachedTasks,
     /// Which sign-ins waited for approval a moment ago.
     pub over: Arc<RecentRequests>,
+    /// Who may approve sign-ins, as it was a moment ago.
+    pub approvers: Arc<ApproverDirectory>,
     /// What the cluster said of rules a moment ago.
     pub rule_checks: Arc<RuleChecks>,
     /// What callers have sent.
     pub rates: Arc<Rates>,
+    /// How often users have asked others for approval.
+    pub approval_rates: Arc<ApprovalRates>,
 }
 
 /// How kubeconfigs name their entries.

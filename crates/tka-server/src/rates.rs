@@ -13,7 +13,7 @@ use governor::{NotUntil, Quota, RateLimiter};
 use tka_core::Caller;
 
 use crate::answer::Failure;
-use crate::config::RateLimit;
+use crate::config::{ApprovalRateLimit, RateLimit};
 
 /// After how many requests callers are forgotten who would be let in like strangers.
 const FORGET_EVERY: u32 = 1024;
@@ -44,6 +44,14 @@ pub struct Rates<C: Clock = MonotonicClock> {
     requests: Counts<C>,
     events: Counts<C>,
     all_events: Count<C>,
+    calls: AtomicU32,
+}
+
+/// How often users have asked others for approval. Each request is recorded, and told to others.
+#[derive(Debug)]
+pub struct ApprovalRates<C: Clock = MonotonicClock> {
+    clock: C,
+    users: Counts<C>,
     calls: AtomicU32,
 }
 
@@ -88,7 +96,7 @@ impl<C: Clock + Clone> Rates<C> {
             key.push_str(" page");
         }
         self.requests.check_key(&key).map_err(|until| TooMany {
-            retry_after: self.seconds(&until),
+            retry_after: seconds(&until, &self.clock),
         })
     }
 
@@ -97,15 +105,46 @@ impl<C: Clock + Clone> Rates<C> {
         self.events.check_key(&caller.key().as_str().to_owned()).is_ok() && self.all_events.check().is_ok()
     }
 
-    fn seconds(&self, until: &NotUntil<C::Instant>) -> u32 {
-        let wait = until.wait_time_from(self.clock.now());
-        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        u32::try_from(whole).unwrap_or(u32::MAX)
-    }
-
     fn forget(&self) {
         self.requests.retain_recent();
         self.events.retain_recent();
+    }
+}
+
+/// How long `until` is, in whole seconds.
+fn seconds<C: Clock>(until: &NotUntil<C::Instant>, clock: &C) -> u32 {
+    let wait = until.wait_time_from(clock.now());
+    let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}
+
+// === impl ApprovalRates ===
+
+impl ApprovalRates {
+    /// Lets each user ask as `limit` says.
+    #[must_use]
+    pub fn new(limit: ApprovalRateLimit) -> Self {
+        Self::with_clock(limit, MonotonicClock)
+    }
+}
+
+impl<C: Clock + Clone> ApprovalRates<C> {
+    fn with_clock(limit: ApprovalRateLimit, clock: C) -> Self {
+        let quota = Quota::per_minute(limit.requests_per_minute).allow_burst(limit.burst);
+        Self {
+            users: RateLimiter::dashmap_with_clock(quota, clock.clone()),
+            clock,
+            calls: AtomicU32::new(0),
+        }
+    }
+
+    /// Counts a new request of `caller`'s user, on whatever device. If it is one too many: after how long there may be another.
+    pub fn count(&self, caller: &Caller) -> Result<(), Duration> {
+        if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
+            self.users.retain_recent();
+        }
+        let counted = self.users.check_key(&caller.user_key().as_str().to_owned());
+        counted.map_err(|until| Duration::from_secs(seconds(&until, &self.clock).into()))
     }
 }
 
@@ -180,6 +219,18 @@ mod tests {
         clock.advance(Duration::from_secs(2));
         let all = (100..200).map(|device| told(&format!("other-{device}"))).sum::<usize>();
         assert_eq!(all, 2);
+    }
+
+    #[test]
+    fn user_asks_for_approval_few_times_on_whatever_device() {
+        let clock = FakeRelativeClock::default();
+        let rates = ApprovalRates::with_clock(ApprovalRateLimit::default(), clock.clone());
+        let ask = |device: &str| rates.count(&caller(device));
+        assert_eq!((0..20).filter(|_| ask("n1").is_ok()).count(), 10);
+        let minute = Duration::from_mins(1);
+        assert_eq!(ask("n2"), Err(minute), "the same user on another device");
+        clock.advance(minute);
+        assert_eq!((ask("n2").is_ok(), ask("n1").is_ok()), (true, false));
     }
 
     #[test]

@@ -141,6 +141,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         work: DetachedTasks::default(),
         node: known,
         over: Arc::default(),
+        approvers: Arc::default(),
         rule_checks: Arc::default(),
     };
     let work = parts.work.clone();

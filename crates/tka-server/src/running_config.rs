@@ -9,16 +9,16 @@ use tka_operator::{Clock, DeviceQuotas, SessionLimits, Sessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
 
-use crate::approvals::RecentRequests;
+use crate::approvals::{ApproverDirectory, RecentRequests};
 use crate::audit::Audit;
 use crate::cluster::{ClusterError, ClusterSource};
-use crate::config::{Config, RateLimit};
+use crate::config::{ApprovalRateLimit, Config, RateLimit};
 use crate::detached_tasks::DetachedTasks;
 use crate::gateway::{Gateway, RecordingArchive};
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::notifications::Notifier;
-use crate::rates::Rates;
+use crate::rates::{ApprovalRates, Rates};
 use crate::reauthorize::{Contact, Requirements};
 use crate::rule_checks::RuleChecks;
 use crate::{App, KubeconfigNames, http};
@@ -42,6 +42,8 @@ pub(crate) struct AppDependencies {
     pub(crate) node: watch::Receiver<Node>,
     /// Which sign-ins waited for approval a moment ago.
     pub(crate) over: Arc<RecentRequests>,
+    /// Who may approve sign-ins, as it was a moment ago.
+    pub(crate) approvers: Arc<ApproverDirectory>,
     /// What the cluster said of rules a moment ago.
     pub(crate) rule_checks: Arc<RuleChecks>,
     /// Reads the ConfigMap of the cluster.
@@ -53,6 +55,8 @@ pub(crate) struct RunningConfig {
     parts: AppDependencies,
     limit: RateLimit,
     rates: Arc<Rates>,
+    approval_limit: ApprovalRateLimit,
+    approval_rates: Arc<ApprovalRates>,
     /// What answers requests.
     routers: watch::Sender<Router>,
     /// What handling one needs.
@@ -66,11 +70,13 @@ pub(crate) struct RunningConfig {
 impl RunningConfig {
     /// What `config` makes of `parts`.
     pub(crate) fn new(parts: AppDependencies, config: &Config) -> Result<Self, ClusterError> {
-        let limit = config.server.rate_limit;
+        let (limit, approval_limit) = (config.server.rate_limit, config.server.approval_rate_limit);
         let mut live = Self {
             parts,
             limit,
             rates: Arc::new(Rates::new(limit)),
+            approval_limit,
+            approval_rates: Arc::new(ApprovalRates::new(approval_limit)),
             routers: watch::Sender::new(Router::new()),
             apps: watch::Sender::new(None),
             requirements: watch::Sender::new(requirements(config)),
@@ -102,6 +108,10 @@ impl RunningConfig {
         if config.server.rate_limit != self.limit {
             self.limit = config.server.rate_limit;
             self.rates = Arc::new(Rates::new(self.limit));
+        }
+        if config.server.approval_rate_limit != self.approval_limit {
+            self.approval_limit = config.server.approval_rate_limit;
+            self.approval_rates = Arc::new(ApprovalRates::new(self.approval_limit));
         }
         self.parts.sessions.set_limits(session_limits(config));
         self.parts.notifier.set_cluster(&config.operator.cluster_name);
@@ -152,8 +162,10 @@ impl RunningConfig {
             metrics: parts.metrics,
             work: parts.work,
             over: parts.over,
+            approvers: parts.approvers,
             rule_checks: parts.rule_checks,
             rates: Arc::clone(&self.rates),
+            approval_rates: Arc::clone(&self.approval_rates),
         }
     }
 }

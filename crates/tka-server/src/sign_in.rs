@@ -116,8 +116,10 @@ impl<'a> SignInRequest<'a> {
             let recorded = async move { app.audit.approval_requested(context, session, &request).await };
             recorded.map(|result| result.map_err(NotRecorded::from)).boxed()
         };
+        let admit = || app.approval_rates.count(&session.caller);
         let ask = NewRequest {
             session,
+            admit: &admit,
             digest: &question.digest,
             approval: &question.approval,
             record: &record,

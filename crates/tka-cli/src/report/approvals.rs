@@ -84,8 +84,17 @@ impl Report for ApprovalInfo {
             lines.push(("extends", extends.to_owned()));
         }
         lines.push(("asked", time_format::since(self.requested, clock.now, &clock.zone)));
-        lines.push(("until", time_format::until(self.status.expires, clock.now, &clock.zone)));
+        let expires = if is_emergency { "told again" } else { "until" };
+        lines.push((expires, time_format::until(self.status.expires, clock.now, &clock.zone)));
         lines.push(("state", state(self)));
+        if let Some(approvers) = &self.status.approvers {
+            let names = if approvers.is_empty() {
+                "none with a device on the tailnet".to_owned()
+            } else {
+                approvers.join(", ")
+            };
+            lines.push(("may approve", names));
+        }
         lines.extend(self.approvals.iter().map(|vote| ("approved by", said(vote))));
         lines.extend(self.denial.iter().map(|vote| ("denied by", said(vote))));
         lines.extend(self.denied_before.iter().map(|vote| ("before denied by", said(vote))));

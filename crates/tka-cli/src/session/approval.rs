@@ -10,6 +10,7 @@ use crate::api::client::{Client, SignInResponse};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::server_kubeconfig::AuthMethod;
+use crate::terminal::approvers::whom_to_ask;
 use crate::terminal::messages::{self, Clock};
 use crate::terminal::time_format;
 
@@ -90,8 +91,8 @@ fn announcement(status: &ApprovalStatus, clock: &Clock) -> String {
         format!("{others} more people")
     };
     format!(
-        "this sign-in waits for {who} to approve it, and is over {until}; they see it with `tka approvals`, as {}",
-        status.session
+        "this sign-in waits for {who} to approve it, and is over {until}; {}",
+        whom_to_ask(status)
     )
 }
 
@@ -175,6 +176,7 @@ mod tests {
             session: "tka-bob-one".into(),
             request: "r1".into(),
             state: ApprovalState::Waiting,
+            approvers: None,
         };
         let clock = Clock {
             now: "2026-01-02T15:04:00Z".parse().unwrap(),

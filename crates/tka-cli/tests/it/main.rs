@@ -9,6 +9,7 @@
 mod test_requirements;
 
 mod access;
+mod approvals;
 mod audit;
 mod clock;
 mod cluster_info;

@@ -22,8 +22,6 @@ use crate::authorize::no_contact;
 
 /// How often one that none has acknowledged is told again.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
-/// For how long.
-const GIVEN_UP: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// How often it is looked whether one is to be told again.
 const LOOK: Duration = Duration::from_mins(5);
 
@@ -46,35 +44,14 @@ pub(crate) struct Reminder {
 /// When this replica told each. What cannot be written down is not told again sooner.
 type ToldHere = HashMap<SessionName, Timestamp>;
 
-/// What is to be done about one that none has acknowledged.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Due {
-    Nothing,
-    Tell,
-    /// It was told for so long that it is told no more.
-    GiveUp,
+/// When `emergency` is told again, unless it is acknowledged before.
+pub(crate) fn told_again_at(emergency: &UnacknowledgedSignIns) -> Timestamp {
+    emergency.told.checked_add(AGAIN).unwrap_or(emergency.told)
 }
 
-/// Until when `emergency` is told, unless it is acknowledged.
-pub(crate) fn told_until(emergency: &UnacknowledgedSignIns) -> Timestamp {
-    let last = last(emergency);
-    last.checked_add(GIVEN_UP).unwrap_or(last)
-}
-
-/// When the last sign-in was.
-fn last(emergency: &UnacknowledgedSignIns) -> Timestamp {
-    emergency.last().map_or(emergency.told, |last| last.at)
-}
-
-/// By value: what is due at `now` about sign-ins of which the `last` was then, and which were `told` then.
-fn due(last: Timestamp, told: Timestamp, now: Timestamp) -> Due {
-    if now.duration_since(last) >= GIVEN_UP {
-        Due::GiveUp
-    } else if now.duration_since(told) >= AGAIN {
-        Due::Tell
-    } else {
-        Due::Nothing
-    }
+/// By value: whether sign-ins that were last `told` then are to be told again at `now`.
+fn is_due(told: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(told) >= AGAIN
 }
 
 // === impl Approver ===
@@ -201,25 +178,16 @@ impl Reminder {
 async fn remind(app: &App, emergency: &UnacknowledgedSignIns, told: &mut ToldHere) -> Result<(), Failure> {
     let now = (app.clock)();
     let told_here = told.get(&emergency.name).copied().unwrap_or(emergency.told);
-    match due(last(emergency), emergency.told.max(told_here), now) {
+    if is_due(emergency.told.max(told_here), now) {
+        app.audit.unacknowledged(emergency).await?;
+        app.sessions.tell_unacknowledged(emergency);
+        told.insert(emergency.name.clone(), now);
+        let (session, username) = (&emergency.name, emergency.caller.username());
+        tracing::warn!(%session, username, "break-glass sign-in not acknowledged");
+        app.sessions.record_reminder(emergency, now).await?;
+    } else if told_here > emergency.told {
         // It was told, and that could not be written down.
-        Due::Nothing if told_here > emergency.told => {
-            app.sessions.record_reminder(emergency, told_here).await?;
-        }
-        Due::Nothing => {}
-        Due::Tell => {
-            app.audit.unacknowledged(emergency, None).await?;
-            app.sessions.tell_unacknowledged(emergency);
-            told.insert(emergency.name.clone(), now);
-            let (session, username) = (&emergency.name, emergency.caller.username());
-            tracing::warn!(%session, username, "break-glass sign-in not acknowledged");
-            app.sessions.record_reminder(emergency, now).await?;
-        }
-        Due::GiveUp => {
-            let why = "it was told for thirty days, and is told no more";
-            app.audit.unacknowledged(emergency, Some(why)).await?;
-            app.sessions.delete_break_glass_record(emergency).await?;
-        }
+        app.sessions.record_reminder(emergency, told_here).await?;
     }
     Ok(())
 }
@@ -267,11 +235,10 @@ impl Audit {
     }
 
     /// Records that none has acknowledged `emergency`.
-    async fn unacknowledged(&self, emergency: &UnacknowledgedSignIns, why: Option<&str>) -> Result<(), AuditError> {
+    async fn unacknowledged(&self, emergency: &UnacknowledgedSignIns) -> Result<(), AuditError> {
         let record = Record {
             session: emergency.session().map(|session| self.session(&session)),
             break_glass: Some(told(emergency, None)),
-            why: why.map(Into::into),
             ..self.of_caller(
                 &emergency.caller,
                 audit::Decision::BreakGlassUnacknowledged,
@@ -300,13 +267,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_told_again_each_day_and_for_a_month() {
+    fn it_is_told_again_each_day() {
         let at = |hours: i64| Timestamp::from_second(hours * 3600).unwrap();
-        let due = |told: i64, now: i64| due(at(0), at(told), at(now));
-        assert_eq!([due(0, 0), due(0, 23), due(24, 47)], [Due::Nothing; 3]);
-        assert_eq!([due(0, 24), due(24, 48), due(0, 700), due(600, 719)], [Due::Tell; 4]);
-        assert_eq!([due(719, 720), due(0, 10_000)], [Due::GiveUp; 2]);
+        let is_due = |told: i64, now: i64| is_due(at(told), at(now));
+        assert_eq!([is_due(0, 0), is_due(0, 23), is_due(24, 47)], [false; 3]);
+        assert_eq!([is_due(0, 24), is_due(24, 48), is_due(0, 10_000)], [true; 3]);
         // A clock that was set back tells nothing twice.
-        assert_eq!(due(48, 24), Due::Nothing);
+        assert!(!is_due(48, 24));
     }
 }

@@ -4,7 +4,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tka_api::audit::{self, Outcome, Record};
 use tka_core::{Caller, Reason, Session};
-use tka_operator::{ApprovalDecision, ApprovalRequest, EndReason, NotRecorded, Records, WaitingSignIn};
+use tka_operator::{ApprovalDecision, ApprovalRequest, EndReason, NotRecorded, Records, Vote, WaitingSignIn};
 
 use crate::audit::{Audit, AuditError};
 use crate::audit_context::AuditContext;
@@ -106,6 +106,16 @@ fn approval_of(caller: &Caller, request: &ApprovalRequest, comment: Option<&Reas
         count: request.count(),
         needed: request.needed.get(),
         approvers: request.approvals.iter().map(|vote| vote.username.clone()).collect(),
+        approvals: request.approvals.iter().map(approval_vote).collect(),
         comment: comment.map(|comment| comment.as_str().to_owned()),
+    }
+}
+
+fn approval_vote(vote: &Vote) -> audit::ApprovalVote {
+    audit::ApprovalVote {
+        username: vote.username.clone(),
+        device: vote.device.clone(),
+        at: vote.at,
+        comment: vote.comment.clone(),
     }
 }

@@ -14,7 +14,7 @@ use crate::identify;
 use crate::overseer::oversight;
 
 /// WhoIs wants a port, and does not look at it where the address is a node's own.
-const ANY_PORT: u16 = 1;
+pub(super) const ANY_PORT: u16 = 1;
 
 /// Whether what was asked still holds.
 pub(super) enum Verified {

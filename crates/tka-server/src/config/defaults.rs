@@ -8,14 +8,16 @@ use serde::de::IgnoredAny;
 use tka_core::Period;
 
 use super::sections::{
-    Api, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRateLimit, GatewayRecording, Health, Operator,
-    Otel, RateLimit, S3, Server, Tailscale,
+    Api, ApprovalRateLimit, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRateLimit, GatewayRecording,
+    Health, Operator, Otel, RateLimit, S3, Server, Tailscale,
 };
 
 /// More than a person's programs ever need for long, and less than what a cluster would feel.
 const REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).unwrap();
 /// A tool that starts fifty kubectl at once, each of which asks.
 const BURST: NonZeroU32 = NonZeroU32::new(100).unwrap();
+/// Enough for a person who corrects themselves. Each is told to others.
+const APPROVAL_BURST: NonZeroU32 = NonZeroU32::new(10).unwrap();
 
 /// What k9s and helm send on a large cluster, with room: client-go's own limit is 50 a second where a program raises it.
 const GATEWAY_REQUESTS_PER_SECOND: NonZeroU32 = NonZeroU32::new(100).unwrap();
@@ -82,6 +84,7 @@ impl Default for Server {
             idle_timeout: period("2m"),
             allowed_hosts: Vec::new(),
             rate_limit: RateLimit::default(),
+            approval_rate_limit: ApprovalRateLimit::default(),
             max_connections: MAX_CONNECTIONS,
             debug: IgnoredAny,
             host: IgnoredAny,
@@ -96,6 +99,17 @@ impl Default for RateLimit {
         Self {
             requests_per_second: REQUESTS_PER_SECOND,
             burst: BURST,
+        }
+    }
+}
+
+// === impl ApprovalRateLimit ===
+
+impl Default for ApprovalRateLimit {
+    fn default() -> Self {
+        Self {
+            requests_per_minute: NonZeroU32::MIN,
+            burst: APPROVAL_BURST,
         }
     }
 }

@@ -22,6 +22,6 @@ pub use merge::{Change, merge};
 pub use notifications::{Notifications, UrlError, Webhook, WebhookFormat, WebhookUrl, is_loopback};
 pub use problem::{ConfigError, Location, Problem, Problems};
 pub use sections::{
-    Api, AuditLog, ClusterInfo, Config, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRecording, Health,
-    Log, LogFormat, Operator, Otel, RateLimit, S3, Server, Tailscale, Tls,
+    Api, ApprovalRateLimit, AuditLog, ClusterInfo, Config, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit,
+    GatewayRecording, Health, Log, LogFormat, Operator, Otel, RateLimit, S3, Server, Tailscale, Tls,
 };

@@ -54,7 +54,14 @@ mod tests {
             ("operator.machine", &["operator.machines"]),
             ("operator.max_sessions_per_device", &["operator.maxSessionsPerDevice"]),
             ("server.ratelimits.burst", &["server.rateLimit.burst"]),
-            ("server.burst", &["gateway.rateLimit.burst", "server.rateLimit.burst"]),
+            (
+                "server.burst",
+                &[
+                    "gateway.rateLimit.burst",
+                    "server.approvalRateLimit.burst",
+                    "server.rateLimit.burst",
+                ],
+            ),
             ("operator.capName", &["tailscale.capName"]),
             ("port", &["health.port", "tailscale.port"]),
             ("clusterInfo.label", &["clusterInfo.labels"]),

@@ -148,6 +148,8 @@ pub struct Server {
     pub allowed_hosts: Vec<String>,
     /// How many requests one device may send.
     pub rate_limit: RateLimit,
+    /// How often one user may ask others for approval.
+    pub approval_rate_limit: ApprovalRateLimit,
     /// How many connections may be open at a time, on each address; one more is closed at once.
     pub max_connections: NonZeroU32,
     /// No effect; the original's example file has it. `debug` is the key that has one.
@@ -168,6 +170,19 @@ pub struct RateLimit {
     #[schemars(extend("x-live" = true))]
     pub requests_per_second: NonZeroU32,
     /// How many requests one device may send at once, after a pause.
+    #[schemars(extend("x-live" = true))]
+    pub burst: NonZeroU32,
+}
+
+/// How often one user may ask others for approval.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ApprovalRateLimit {
+    /// How many new requests for approval one user may make for long, on all their devices; more are answered with 429 and `Retry-After`. Each is recorded,
+    /// and told to webhooks.
+    #[schemars(extend("x-live" = true))]
+    pub requests_per_minute: NonZeroU32,
+    /// How many new requests for approval one user may make at once, after a pause.
     #[schemars(extend("x-live" = true))]
     pub burst: NonZeroU32,
 }

@@ -61,12 +61,15 @@ pub(super) async fn list(
         app.audit.record_view(&context, look).await?;
     }
     all.sort_by_key(|waiting| waiting.request.requested);
-    let waiting = all.iter().map(|waiting| view::approval(&app, waiting, &approver));
+    let mut items = Vec::with_capacity(all.len() + broken.len());
+    for waiting in &all {
+        items.push(view::approval(&app, waiting, &approver).await);
+    }
     broken.sort_by_key(|emergency| emergency.last().map(|last| last.at));
     let broken = broken
         .iter()
         .map(|emergency| view::emergency(emergency, &approver, false));
-    let items = waiting.chain(broken).collect();
+    items.extend(broken);
     Ok(([(CACHE_CONTROL, "no-store")], Json(ApprovalList { items })).into_response())
 }
 
@@ -109,7 +112,7 @@ pub(super) async fn decide(
         match said {
             DecisionKind::Decides(decision) => {
                 let waiting = approver.decide(&app, &context, &name, &decision).await?;
-                Ok(Json(view::approval(&app, &waiting, &approver)))
+                Ok(Json(view::approval(&app, &waiting, &approver).await))
             }
             DecisionKind::Acknowledges(seen) => {
                 let emergency = approver.acknowledge(&app, &context, &name, &seen).await?;
@@ -147,7 +150,7 @@ pub(super) async fn withdraw(
     work.run_to_completion(async move {
         let approver = Approver::new(&identified);
         let waiting: WaitingSignIn = approvals::withdraw(&app, &context, &approver, &name).await?;
-        Ok(Json(view::approval(&app, &waiting, &approver)))
+        Ok(Json(view::approval(&app, &waiting, &approver).await))
     })
     .await
 }

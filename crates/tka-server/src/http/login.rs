@@ -110,7 +110,7 @@ pub(super) async fn sign_in(
         Started::Requested(session, asked) => {
             match granted(&app, &session, asked, wait, tells_at_once(&headers)).await? {
                 Ok(stored) => (stored, None),
-                Err(waiting) => return Ok(waits(&app, &session, &waiting)),
+                Err(waiting) => return Ok(waits(&app, &session, &waiting).await),
             }
         }
     };
@@ -203,8 +203,8 @@ async fn granted(
     }
 }
 
-fn waits(app: &App, session: &Session, waiting: &WaitingSignIn) -> Response {
-    let body = Json(view::awaiting(app, session, waiting));
+async fn waits(app: &App, session: &Session, waiting: &WaitingSignIn) -> Response {
+    let body = Json(view::awaiting(app, session, waiting).await);
     (StatusCode::ACCEPTED, [(CACHE_CONTROL, "no-store")], body).into_response()
 }
 

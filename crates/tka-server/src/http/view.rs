@@ -32,11 +32,20 @@ pub(super) fn login(session: &Session) -> LoginResponse {
 }
 
 /// `session`, which is what `waiting` would give, and how that stands.
-pub(super) fn awaiting(app: &App, session: &Session, waiting: &WaitingSignIn) -> LoginResponse {
+pub(super) async fn awaiting(app: &App, session: &Session, waiting: &WaitingSignIn) -> LoginResponse {
     LoginResponse {
-        approval: Some(status(app, waiting)),
+        approval: Some(own_status(app, waiting).await),
         ..login(session)
     }
+}
+
+/// How `waiting` stands, for the one who asked: with those whom they may ask to approve it.
+async fn own_status(app: &App, waiting: &WaitingSignIn) -> ApprovalStatus {
+    let mut status = status(app, waiting);
+    if status.state == ApprovalState::Waiting {
+        status.approvers = app.approvers.names(app, waiting).await;
+    }
+    status
 }
 
 fn status(app: &App, waiting: &WaitingSignIn) -> ApprovalStatus {
@@ -54,18 +63,23 @@ fn status(app: &App, waiting: &WaitingSignIn) -> ApprovalStatus {
             RequestState::Denied => ApprovalState::Denied,
             RequestState::Expired => ApprovalState::Expired,
         },
+        approvers: None,
     }
 }
 
 /// `waiting` as `approver` sees it.
-pub(super) fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) -> ApprovalInfo {
+pub(super) async fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) -> ApprovalInfo {
     let request = &waiting.request;
     let vote = |vote: &Vote| ApprovalVote {
         username: vote.username.clone(),
         at: vote.at,
         comment: vote.comment.clone(),
     };
-    let status = status(app, waiting);
+    let status = if approver.owns(waiting) {
+        own_status(app, waiting).await
+    } else {
+        status(app, waiting)
+    };
     ApprovalInfo {
         username: waiting.caller.username().into(),
         device: waiting.caller.device.name.clone(),
@@ -100,10 +114,11 @@ pub(super) fn emergency(emergency: &UnacknowledgedSignIns, approver: &Approver, 
         status: ApprovalStatus {
             count: 0,
             needed: 0,
-            expires: emergency::told_until(emergency),
+            expires: emergency::told_again_at(emergency),
             session: emergency.name.to_string(),
             request: last.map(|last| last.request.clone()).unwrap_or_default(),
             state,
+            approvers: None,
         },
         username: emergency.caller.username().into(),
         device: emergency.caller.device.name.clone(),

@@ -23,6 +23,7 @@ server:
   idleTimeout: 4s
   allowedHosts: [kube.example.com]
   rateLimit: {requestsPerSecond: 1, burst: 2}
+  approvalRateLimit: {requestsPerMinute: 7, burst: 11}
   maxConnections: 3
 tls: {certFile: /c, keyFile: /k}
 gateway:
@@ -203,9 +204,9 @@ xyzzy: {a: b}
             "7: operator.maxCredentialPeriod: 1h0m1s is too long: a credential lives for an hour at the most",
             "8: operator.clusterName: it takes a text, and not 7: put it into quotes",
             "9: server: it takes no value, but settings below it: allowedHosts, debug, host, idleTimeout, \
-             maxConnections, readHeaderTimeout, readTimeout, writeTimeout, rateLimit",
+             maxConnections, readHeaderTimeout, readTimeout, writeTimeout, approvalRateLimit, rateLimit",
             "10: log.format: it takes json or text, and not \"jsno\"",
-            "11: burst: there is no such key; did you mean gateway.rateLimit.burst or server.rateLimit.burst?",
+            "11: burst: there is no such key; did you mean gateway.rateLimit.burst or server.approvalRateLimit.burst or server.rateLimit.burst?",
             "12: clusterInfo.labels: it takes labels, each as `key: value`",
             "12: clusterInfo.apiEndpoint: it takes a text, and not a section",
             "13: xyzzy: there is no such key: docs/configuration.md has them all",
