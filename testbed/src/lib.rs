@@ -233,6 +233,20 @@ impl Testbed {
         Server::open(self, server::MAIN)
     }
 
+    /// The URL of the testbed's server on the tailnet: of its first pod where there is a Kubernetes node.
+    pub fn server_url(&self) -> Result<String> {
+        if !self.facts.kubernetes_node {
+            return Ok(self.main_server()?.url());
+        }
+        Ok(self.pods()?.urls().into_iter().next().unwrap_or_default())
+    }
+
+    /// Whether there is a Kubernetes node, on which pods run.
+    #[must_use]
+    pub fn has_node(&self) -> bool {
+        self.facts.kubernetes_node
+    }
+
     /// The server's pods that are on the tailnet at the moment, where there is a Kubernetes node.
     pub fn pods(&self) -> Result<Pods> {
         Pods::find(self)

@@ -43,7 +43,7 @@ impl Up {
 }
 
 /// What a node runs: this package's own program, and the images of this project.
-fn node() -> Outcome<NodeOptions> {
+pub(crate) fn node() -> Outcome<NodeOptions> {
     let images = Images::of_testbed().build()?;
     let server = images.first().ok_or("no image was built")?;
     Ok(NodeOptions {

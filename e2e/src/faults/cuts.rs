@@ -235,7 +235,7 @@ impl<'w> Cuts<'w> {
             leaked: Vec::new(),
             lost: Vec::new(),
         };
-        let state = self.settle(&mut finding, expected)?;
+        let state = self.settle(&mut finding, &before, expected)?;
         finding.milliseconds = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.judge(&mut finding, &before, expected, &state)?;
         self.judge_waiting(&mut finding, waits)?;

@@ -12,14 +12,15 @@ use crate::{Outcome, wait};
 const LATE: Duration = Duration::from_secs(10).saturating_add(wait::BUSY);
 
 impl Cuts<'_> {
-    /// Waits until there is nothing half, and of what should be neither more nor less.
-    pub(super) fn settle(&self, finding: &mut Finding, expected: Expected) -> Outcome<State> {
+    /// Waits until there is nothing half, and of what should be neither more nor less than that and what was `before`.
+    pub(super) fn settle(&self, finding: &mut Finding, before: &Before, expected: Expected) -> Outcome<State> {
         let mut last = None;
         let settled = wait::until("what was cut is whole or gone", || {
             let state = State::of(&self.site)?;
             let alice = state.of_user(ALICE);
             let is_so = match expected {
-                Expected::Whole | Expected::Extended => alice.is_whole(),
+                Expected::Whole => alice.is_whole(),
+                Expected::Extended => alice.is_later_than(before.session.as_ref().map(|(_, until)| *until)),
                 Expected::Absent => alice == Found::Absent,
                 Expected::Either => alice.is_settled(),
             };

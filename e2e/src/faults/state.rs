@@ -116,6 +116,12 @@ impl Found {
         !matches!(self, Self::Half(_))
     }
 
+    /// Whether it is whole, and ends later than `before`.
+    #[must_use]
+    pub fn is_later_than(&self, before: Option<Timestamp>) -> bool {
+        matches!(self, Self::Whole { until, .. } if before.is_none_or(|before| *until > before))
+    }
+
     /// Whether it is whole.
     #[must_use]
     pub fn is_whole(&self) -> bool {

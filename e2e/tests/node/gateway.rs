@@ -53,7 +53,8 @@ impl Caller {
     }
 }
 
-fn site<'w>(world: &'w World, name: &str) -> Outcome<(Site<'w>, Caller)> {
+/// A server with a gateway, and Alice, who is signed in and has all of the cluster.
+pub(crate) fn site<'w>(world: &'w World, name: &str) -> Outcome<(Site<'w>, Caller)> {
     let site = world.site_with(ServerOptions {
         config: with_gateway(),
         ..ServerOptions::new(name)
@@ -128,7 +129,7 @@ fn commands_files_ports_and_logs_are_carried(world: &World) -> Outcome {
     Ok(())
 }
 
-/// Twenty connections through one `kubectl port-forward`.
+/// A hundred connections through one `kubectl port-forward`.
 fn forwarded(alice: &Caller, environment: &[(&str, &str)]) -> Outcome {
     let mut command = alice.command(environment, "carried", &["port-forward", "web", ":8080"]);
     let mut forward = Ending(command.stdout(Stdio::piped()).spawn()?);
@@ -139,7 +140,7 @@ fn forwarded(alice: &Caller, environment: &[(&str, &str)]) -> Outcome {
         .split_whitespace()
         .nth(2)
         .ok_or_else(|| format!("no address in {line:?}"))?;
-    for _ in 0..20 {
+    for _ in 0..100 {
         let mut stream = TcpStream::connect(address)?;
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();

@@ -5,6 +5,7 @@
 mod book;
 mod broken;
 mod chart;
+mod clients;
 mod drift;
 mod gateway;
 mod network;
@@ -33,6 +34,7 @@ const MODULES: &[Module] = &[
     ("pods", pods::TESTS),
     ("server", server::TESTS),
     ("gateway", gateway::TESTS),
+    ("clients", clients::TESTS),
     ("recording", recording::TESTS),
     ("webhook", webhook::TESTS),
     ("drift", drift::TESTS),

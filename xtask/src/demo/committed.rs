@@ -20,15 +20,13 @@ use super::{
 const SOON: Duration = Duration::from_secs(2);
 
 /// Tells how `carol`, who has a rule for a while, works through the gateway.
-pub(crate) fn tell(stage: &mut Stage, testbed: &Testbed, carol: &Person) {
-    let Some(file) = stage.step(
-        "the team commits a kubeconfig with an address and no credential",
-        || committed(testbed, carol),
-    ) else {
+pub(crate) fn tell(stage: &mut Stage, testbed: &Testbed, alice: &Person, carol: &Person) {
+    let Some(file) = stage.step("alice commits a kubeconfig with an address and no credential", || {
+        committed(testbed, alice, carol)
+    }) else {
         return;
     };
-    stage.step("carol signs in, and works with that file", || {
-        carol.tka(&["login", "--quiet"])?.success()?;
+    stage.step("carol works with that file and kubectl, and nothing else", || {
         let whoami = carol.kubectl(&file, &["auth", "whoami"])?.success()?;
         let listed = carol
             .kubectl(&file, &["get", "namespaces", "--output=name"])?
@@ -40,18 +38,18 @@ pub(crate) fn tell(stage: &mut Stage, testbed: &Testbed, carol: &Person) {
     });
 }
 
-fn committed(testbed: &Testbed, carol: &Person) -> Told<PathBuf> {
-    let rule = json!({"role": "view", "period": "1h"});
-    testbed.set_grants(CAPABILITY, json!([{"src": ["carol@example.com"], "rules": [rule]}]))?;
-    let server = format!("{}/k8s", testbed.main_server()?.url());
-    let kubeconfig = format!(
-        "apiVersion: v1\nkind: Config\ncurrent-context: team\n\
-         clusters: [{{name: team, cluster: {{server: \"{server}\"}}}}]\n\
-         contexts: [{{name: team, context: {{cluster: team, user: \"\"}}}}]\n"
-    );
+fn committed(testbed: &Testbed, alice: &Person, carol: &Person) -> Told<PathBuf> {
+    // Use begins the session: no one types `tka`.
+    let rule = json!({"role": "view", "period": "1h", "sign_in": "on_use"});
+    let grants = json!([
+        {"src": ["carol@example.com"], "rules": [rule]},
+        {"src": ["alice@example.com"], "rules": [{"role": "view", "period": "1h"}]},
+    ]);
+    testbed.set_grants(CAPABILITY, grants)?;
+    let printed = alice.tka(&["kubeconfig", "--static"])?.success()?;
     let file = carol.home().join("team.yaml");
-    fs::write(&file, &kubeconfig)?;
-    Ok((file, kubeconfig))
+    fs::write(&file, &printed.out)?;
+    Ok((file, format!("{rule}\n{}", printed.shown())))
 }
 
 fn watch_ends(testbed: &Testbed, carol: &Person, file: &Path) -> Told<()> {

@@ -3,6 +3,7 @@
 mod committed;
 mod oncall;
 mod person;
+mod pod;
 mod receiver;
 mod stage;
 mod story;
@@ -10,10 +11,10 @@ mod story;
 use std::{fs, path::PathBuf};
 
 use clap::Args;
-use testbed::{Options, Testbed};
+use testbed::{Options, Part, Testbed};
 
 use self::stage::Stage;
-use crate::Outcome;
+use crate::{Outcome, up};
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -24,6 +25,9 @@ pub(crate) struct Demo {
     /// Where the testbed lives while the story is told [default: target/demo]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// With a real Kubernetes node: a teammate opens a shell in a pod, and an overseer plays its recording. Needs root.
+    #[arg(long)]
+    node: bool,
 }
 
 /// The story was not as told.
@@ -38,9 +42,10 @@ struct NotAsTold {
 impl Demo {
     pub(crate) fn run(self) -> Outcome {
         // First: a missing Go is reported at once.
-        testbed::prepare(testbed::Part::Core)?;
+        testbed::prepare(if self.node { Part::KubernetesNode } else { Part::Core })?;
         let own = testbed::build_own_programs()?;
         let dir = self.dir.unwrap_or_else(|| crate::root().join("target/demo"));
+        let node = self.node.then(up::node).transpose()?;
         // A testbed left by a story that was cut off would have its sessions still.
         testbed::down(&dir)?;
 
@@ -48,11 +53,9 @@ impl Demo {
         let told = stage.step("a real cluster and a real tailnet start", || {
             let mut options = Options::new(&dir, own.server);
             options.cli_program = Some(own.cli);
+            options.node = node;
             let testbed = Testbed::up(&options)?;
-            let shown = format!(
-                "tka-server serves {}, in the namespace tka-dev",
-                testbed.main_server()?.url()
-            );
+            let shown = format!("tka-server serves {}, in the namespace tka-dev", testbed.server_url()?);
             Ok((testbed, shown))
         });
         if let Some(testbed) = told {

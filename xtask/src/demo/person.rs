@@ -40,7 +40,7 @@ pub(crate) struct Said {
 impl Person {
     /// The person at `node`, who uses the testbed's server.
     pub(crate) fn at(testbed: &Testbed, node: &Node) -> Result<Self, Box<dyn std::error::Error>> {
-        Self::of_server(testbed, node, &testbed.main_server()?)
+        Self::of_url(testbed, node, testbed.server_url()?)
     }
 
     /// The person at `node`, who uses `server`.
@@ -49,6 +49,10 @@ impl Person {
         node: &Node,
         server: &Server,
     ) -> Result<Self, Box<dyn std::error::Error>> {
+        Self::of_url(testbed, node, server.url())
+    }
+
+    fn of_url(testbed: &Testbed, node: &Node, server: String) -> Result<Self, Box<dyn std::error::Error>> {
         let home = testbed.dir().join("homes").join(node.hostname());
         fs::create_dir_all(&home)?;
         Ok(Self {
@@ -57,7 +61,7 @@ impl Person {
             bin: testbed.bin(),
             proxy: node.proxy(),
             socket: node.socket().to_owned(),
-            server: server.url(),
+            server,
             runtime: tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir())?,
         })
     }
@@ -89,10 +93,19 @@ impl Person {
 
     /// Begins `kubectl …`, of which the output is read while it runs.
     pub(crate) fn begin_kubectl(&self, kubeconfig: &Path, args: &[&str]) -> io::Result<Child> {
+        self.begin(kubeconfig, args, Stdio::null())
+    }
+
+    /// The same of one that reads what is typed.
+    pub(crate) fn begin_typing(&self, kubeconfig: &Path, args: &[&str]) -> io::Result<Child> {
+        self.begin(kubeconfig, args, Stdio::piped())
+    }
+
+    fn begin(&self, kubeconfig: &Path, args: &[&str], stdin: Stdio) -> io::Result<Child> {
         let mut command = self.command("kubectl", args);
         command.env("KUBECONFIG", kubeconfig).env("HTTP_PROXY", &self.proxy);
         command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -8,6 +8,7 @@ use testbed::{CAPABILITY, Testbed};
 use super::{
     committed, oncall,
     person::Person,
+    pod,
     stage::{Stage, Told},
 };
 
@@ -50,7 +51,10 @@ pub(crate) fn tell(stage: &mut Stage, testbed: &Testbed) {
     });
     sign_out(stage, &alice, stolen);
     short_session(stage, testbed, &carol);
-    committed::tell(stage, testbed, &carol);
+    committed::tell(stage, testbed, &alice, &carol);
+    if testbed.has_node() {
+        pod::tell(stage, testbed);
+    }
     oncall::tell(stage, testbed);
     stage.step("the others sign out, and nothing is left", || {
         for person in [&bob, &namesake] {
