@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn elevation_is_a_session_apart_through_a_rule_that_the_gateway_carries() {
+    fn elevation_is_a_session_apart_through_a_gateway_rule() {
         let caller = caller(1, "alice@example.com", "n1");
         let request = Request {
             label: Some(SessionLabel::elevation()),

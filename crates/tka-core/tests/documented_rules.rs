@@ -4,11 +4,12 @@
     reason = "clippy.toml allows it in test functions, this also in what they call"
 )]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use tka_core::ApplicableRules;
+use tka_core::{ApplicableRules, Rule};
 
 const CAPABILITY: &str = "specht-labs.de/cap/tka";
 
@@ -66,4 +67,22 @@ fn every_documented_rule_is_one() {
         }
     }
     assert!(found > 8, "{found} rules in the documents");
+}
+
+/// The fields that a rule may have, by what a wrong one is answered.
+fn fields() -> BTreeSet<String> {
+    let error = Rule::parse(r#"{"no_such_field": 1}"#).unwrap_err().to_string();
+    let (_, names) = error.split_once("expected one of ").unwrap();
+    names.split('`').skip(1).step_by(2).map(Into::into).collect()
+}
+
+#[test]
+fn every_field_of_a_rule_is_documented() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/rules.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, table) = page.split_once("| field | meaning |\n|---|---|\n").unwrap();
+    let rows = table.lines().take_while(|line| line.starts_with("| `"));
+    let documented: BTreeSet<_> = rows.map(|row| row.split('`').nth(1).unwrap().to_owned()).collect();
+    assert!(fields().len() > 10, "{:?}", fields());
+    assert_eq!(fields(), documented);
 }

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn moment_and_credential_make_no_difference_and_an_emergency_does() {
+    fn emergency_makes_a_difference_and_moment_and_credential_none() {
         let asking = SignIn {
             credential: true,
             ..at(2)

@@ -31,7 +31,7 @@ use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 
 /// How long one reconcile may take. Its requests have limits of their own; this one is for what was not thought of.
 const RECONCILE: Duration = Duration::from_secs(30);
-/// How often a session is looked at, be it that nothing happens. Timers stand still while a machine is suspended, and do not follow
+/// How often a session is looked at, even if nothing happens. Timers stand still while a machine is suspended, and do not follow
 /// a clock that is set.
 const LOOK: Duration = Duration::from_secs(10);
 /// How many sessions are worked on at a time. Each has requests under way, which take memory here and turns at the API server.

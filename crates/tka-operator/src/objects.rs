@@ -310,7 +310,7 @@ impl Subject {
     }
 }
 
-/// Whose access through which rule `signin` is about, be it that it holds no session. Its name must be the one that they lead to.
+/// Whose access through which rule `signin` is about, even if it holds no session. Its name must be the one that they lead to.
 pub(crate) fn subject(signin: &TkaSignin) -> Result<Subject, Error> {
     let subject = read_subject(signin).map_err(|why| not_a_session(signin, why))?;
     if subject.name().as_str() == signin.name_any() {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_approved_are_named_for_as_long_as_the_session_lasts() {
+    fn approvers_are_named_for_as_long_as_the_session_lasts() {
         let rule = Rule::parse(r#"{"role": "view", "period": "1h", "approval": {"count": 1}}"#).unwrap();
         let asked = ApprovalRequest::new(
             "r".into(),

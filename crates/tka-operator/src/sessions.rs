@@ -205,8 +205,8 @@ impl Sessions {
 
     /// The same, as of a moment after `before`: what was told of [`Self::newest_write`] then.
     ///
-    /// Where anything was written since, a list of this moment waits until the API server's cache has caught up with etcd (<https://kep.k8s.io/2340>). 80 ms
-    /// were measured with Kubernetes 1.35. A `TkaSignin` that was written meanwhile is in that cache at once, with all that was written before.
+    /// Where anything was written since, a list of this moment waits: the API server's cache must catch up with etcd first (<https://kep.k8s.io/2340>). With
+    /// Kubernetes 1.35 that took 80 ms. A `TkaSignin` that was written meanwhile is in that cache at once, with all that was written before.
     pub(crate) async fn signins_of_caller_since(&self, caller: &Caller, before: u64) -> Result<Vec<TkaSignin>, Error> {
         let written = self.newest_write();
         if written <= before {

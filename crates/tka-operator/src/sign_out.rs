@@ -87,8 +87,8 @@ fn last(sessions: impl Iterator<Item = Session>) -> Option<Session> {
 impl Sessions {
     /// Ends the sessions of `caller` on this device that have no label, and its elevations. Returns the one that was signed in to last.
     ///
-    /// What has one of the `names` is read and ended first. Then what else there is of the caller: by a rule that is gone, or that has not arrived at this replica,
-    /// and what an earlier attempt left. It is listed as of a moment within the sign-out.
+    /// What has one of the `names` is read and ended first. Then all else of the caller is: sessions by a rule that is gone, or that has not
+    /// arrived at this replica, and what an earlier attempt left. It is listed as of a moment within the sign-out.
     pub async fn sign_out(
         &self,
         caller: &Caller,

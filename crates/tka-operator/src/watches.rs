@@ -45,7 +45,7 @@ pub struct WatchHealth {
     pub watch_activity: watch::Receiver<Instant>,
 }
 
-/// How often the API server says a word on the watch of sessions, be it that nothing changed.
+/// How often the API server says a word on the watch of sessions, even if nothing changed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Heartbeat {
     /// Every three seconds, which suffices for what the reconcile loop does.

@@ -88,7 +88,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let handle = Handle::new();
     let end = handle.clone();
-    // By then every answer has been given, be it that it took too long.
+    // By then every answer has been given, even if it took too long.
     let grace = limits.write_timeout.duration();
     tokio::spawn(async move {
         stop.cancelled().await;

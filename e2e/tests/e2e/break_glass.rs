@@ -10,7 +10,7 @@ use testbed::ServerOptions;
 crate::tests![
     emergency_waits_for_none_and_is_acknowledged_by_another,
     emergency_without_a_reason_or_a_record_gives_nothing,
-    emergency_that_none_acknowledges_is_told_again_after_its_session_and_a_restart,
+    unacknowledged_emergency_is_told_after_session_and_restart,
     strictest_of_the_same_rules_decides,
     tka_shows_and_acknowledges_an_emergency,
 ];
@@ -227,7 +227,7 @@ fn emergency_without_a_reason_or_a_record_gives_nothing(world: &World) -> Outcom
     site.wait_empty()
 }
 
-fn emergency_that_none_acknowledges_is_told_again_after_its_session_and_a_restart(world: &World) -> Outcome {
+fn unacknowledged_emergency_is_told_after_session_and_restart(world: &World) -> Outcome {
     let (records, receiver, site) = site(world, "glass-again", false)?;
     let bob = site.caller("BOB")?;
     let session = breaks(&bob, "all is on fire")?;

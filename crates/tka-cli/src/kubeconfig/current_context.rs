@@ -157,7 +157,7 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
     }
 
     #[test]
-    fn elevation_reaches_what_goes_through_the_gateway_and_names_nothing() {
+    fn elevation_reaches_gateway_contexts_that_name_no_rule() {
         let reach = |address: &str, user: &str| {
             let user = if user.is_empty() {
                 String::new()

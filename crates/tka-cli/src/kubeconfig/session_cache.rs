@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn last_elevation_acts_while_it_lasts_and_replaces_no_other_session() {
+    fn last_elevation_acts_while_it_lasts_beside_other_sessions() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let elevation = |name: &str, since, until| CachedSession {
             elevated: Some(at(since)),

@@ -184,7 +184,7 @@ fn elevation_of_this_device_that_waits_is_withdrawn() {
 
 /// The session of the context goes on beneath the elevation.
 #[test]
-fn prompt_shows_the_ordinary_role_where_the_elevation_does_not_act() {
+fn prompt_shows_the_ordinary_role_where_no_elevation_acts() {
     let sign_in = ("POST /login", Answer::json(200, &signed_in()));
     let script = [sign_in, gateway(), elevated(), all()];
     let (user, fake) = (User::new(), FakeServer::new(&script));
@@ -246,7 +246,7 @@ fn sign_out_ends_the_elevation_too() {
 }
 
 #[test]
-fn elevation_that_ended_elsewhere_or_by_its_time_is_not_in_the_prompt() {
+fn elevation_that_ended_is_not_in_the_prompt() {
     let nothing = sessions(&[]);
     let script = [gateway(), elevated(), nothing, gateway(), elevated()];
     let (user, fake) = (User::new(), FakeServer::new(&script));

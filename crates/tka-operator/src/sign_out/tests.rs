@@ -241,7 +241,7 @@ async fn session_that_no_name_finds_is_listed_as_of_now() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn session_that_was_extended_since_it_was_told_of_ends_as_what_it_is() {
+async fn session_extended_since_the_watch_told_of_it_ends_as_it_is() {
     let of_device = sessions_of_device(0);
     let (server, sessions) = Server::new(&signins(&of_device), false);
     let kept = &server.0.kept[of_device[0].name().as_str()];
@@ -297,7 +297,7 @@ async fn access_of_all_goes_before_anything_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_fails_for_longer_than_may_be_waited_is_told_and_keeps_no_other() {
+async fn what_fails_for_too_long_is_told_and_keeps_no_other() {
     let of_device = sessions_of_device(9);
     let (server, sessions) = Server::new(&signins(&of_device), true);
     let mut all = sessions.list_for_sign_out(&of_device[0].caller).await.unwrap();

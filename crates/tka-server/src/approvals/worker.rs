@@ -15,7 +15,7 @@ use crate::App;
 
 /// How long a decision is left to the request that made it, at another replica perhaps.
 const HANDLED: SignedDuration = SignedDuration::from_secs(2);
-/// How often all are looked at, be it that nothing changes.
+/// How often all are looked at, even if nothing changes.
 const LOOK: Duration = Duration::from_secs(10);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_http_is_taken_of_this_machine_and_where_it_is_said_of_the_cluster() {
+    fn plain_http_is_for_this_machine_and_where_it_is_allowed() {
         for text in [
             "https://a.example",
             "https://a.example:8443/x?y=z",

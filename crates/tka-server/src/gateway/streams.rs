@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn token_is_renewed_before_its_end_unless_its_session_ends_with_it() {
+    fn token_is_renewed_unless_its_session_ends_with_it() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let before = i64::try_from(RENEW_BEFORE.as_secs()).unwrap();
         let is_due = |expires, until, now| needs_renewal(at(expires), at(until), at(now));

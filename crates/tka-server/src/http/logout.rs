@@ -107,7 +107,7 @@ async fn end_of_user(
     end_all(app, context, all, &last, began).await
 }
 
-/// Ends the sessions of this device that are not kept apart, and its elevations, be it that their rule no longer reaches the caller.
+/// Ends the sessions of this device that are not kept apart, and its elevations, even if their rule no longer reaches the caller.
 async fn end_of_device(
     app: &Arc<App>,
     context: &Arc<AuditContext>,
@@ -174,7 +174,7 @@ pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Se
     .await
 }
 
-/// Has the caller's elevations wait for approval no more: those of this device, or of `all`. It does so to the end, be it that the caller hangs up.
+/// Has the caller's elevations wait for approval no more: those of this device, or of `all`. It does so to the end, even if the caller hangs up.
 async fn withdraw_elevations(
     app: &Arc<App>,
     context: &Arc<AuditContext>,

@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_came_first_is_sent_first_and_what_failed_holds_up_no_other() {
+    fn first_comes_first_and_what_failed_holds_up_no_other() {
         let (mut backlog, now) = (Backlog::default(), Instant::now());
         assert_eq!(next(&backlog, now), "idle");
         for id in ["a", "b", "c"] {

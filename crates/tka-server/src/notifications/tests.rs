@@ -359,7 +359,7 @@ async fn redirect_is_followed_nowhere() {
 }
 
 #[tokio::test]
-async fn certificate_that_is_not_trusted_gets_nothing_until_its_authority_is() {
+async fn untrusted_certificate_gets_nothing_until_it_is_trusted() {
     let certified = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(certified.signing_key.serialize_der().into());
     let provider = Arc::new(rustls::crypto::ring::default_provider());

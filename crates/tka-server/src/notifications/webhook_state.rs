@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_given_up_is_logged_once_a_minute_and_told_for_an_hour() {
+    fn given_up_is_logged_once_a_minute_and_told_for_an_hour() {
         let (mut standing, now) = (WebhookState::default(), Instant::now());
         let seconds = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(standing.note(3, now), None);

@@ -122,7 +122,7 @@ fn only_many_records_that_are_too_old_end_a_search() {
 }
 
 #[test]
-fn lines_that_are_no_record_are_counted_and_nothing_of_them_is_shown() {
+fn lines_that_are_no_record_are_counted_and_not_shown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.log");
     let more = line("a", 3).replace("\"outcome\"", "\"token\":\"eyJ\",\"outcome\"");
