@@ -14,8 +14,8 @@ pub struct ApplicableRules {
 // === impl ApplicableRules ===
 
 impl ApplicableRules {
-    /// Reads the values of the capability. One that is no rule refuses the whole grant: guessing what it was meant to
-    /// restrict could widen access. The same rule from two grants is one.
+    /// Reads the values of the capability. One that is no rule refuses all of them, from whatever grant: guessing what it
+    /// was meant to restrict could widen access. The same rule from two grants is one.
     pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, RuleError> {
         let mut rules: Vec<Rule> = Vec::new();
         for value in values {
@@ -125,7 +125,7 @@ impl ApplicableRules {
         self.contains(key) && self.with_key(key).all(|rule| rule.access.has_tokens())
     }
 
-    /// Whether the gateway carries requests of such a session, likewise.
+    /// Whether the gateway carries requests of such a session. Where the policy has the rule twice, both must allow it.
     #[must_use]
     pub fn has_gateway(&self, key: &RuleKey) -> bool {
         self.contains(key) && self.with_key(key).all(|rule| rule.access.has_gateway())
@@ -138,7 +138,7 @@ impl ApplicableRules {
         strictest.unwrap_or(Recording::Required)
     }
 
-    /// Whether use begins such a session, likewise.
+    /// Whether use begins such a session. Where the policy has the rule twice, both must say so.
     #[must_use]
     pub fn begins_on_use(&self, key: &RuleKey) -> bool {
         self.contains(key) && self.with_key(key).all(|rule| rule.sign_in == SignInMode::OnUse)
@@ -162,7 +162,7 @@ impl ApplicableRules {
     /// by name. Where there is nothing else, all rules stay. Rules of the same key are all in or all out, so that the strictest of them still
     /// decides.
     #[must_use]
-    pub fn prefer_self_service_rules(self) -> Self {
+    pub fn prefer_ordinary_rules(self) -> Self {
         let is_ordinary = |rule: &Rule| {
             let key = rule.key();
             self.approval(&key).is_none() && !self.break_glass(&key)
@@ -227,11 +227,11 @@ mod tests {
     fn ordinary_rules_need_no_others() {
         let oncall = r#"{"role": "edit", "period": "1h", "priority": 9, "approval": {"count": 1}}"#.to_owned();
         let both = applicable(&[rule("view", "1h", 1), oncall.clone()]);
-        let ordinary = both.clone().prefer_self_service_rules();
+        let ordinary = both.clone().prefer_ordinary_rules();
         assert_eq!(ordinary.choose(&RuleSelector::default()).unwrap().role.as_str(), "view");
         assert_eq!(both.choose(&RuleSelector::default()).unwrap().role.as_str(), "edit");
         let alone = applicable(&[oncall]);
-        assert_eq!(alone.clone().prefer_self_service_rules(), alone);
+        assert_eq!(alone.clone().prefer_ordinary_rules(), alone);
         // The same rule twice needs others where one of the two does.
         let twice = applicable(&[
             rule("view", "1h", 1),
@@ -239,7 +239,7 @@ mod tests {
             r#"{"role": "edit", "period": "2h", "approval": {"count": 1}}"#.to_owned(),
         ]);
         let roles: Vec<_> = twice
-            .prefer_self_service_rules()
+            .prefer_ordinary_rules()
             .keys()
             .map(|key| key.role.to_string())
             .collect();
@@ -269,13 +269,13 @@ mod tests {
             glass.clone(),
         ]);
         let roles: Vec<_> = all
-            .prefer_self_service_rules()
+            .prefer_ordinary_rules()
             .keys()
             .map(|key| key.role.to_string())
             .collect();
         assert_eq!(roles, ["view"]);
         assert_eq!(
-            applicable(std::slice::from_ref(&glass)).prefer_self_service_rules(),
+            applicable(std::slice::from_ref(&glass)).prefer_ordinary_rules(),
             applicable(&[glass])
         );
     }
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_value_refuses_the_grant() {
+    fn one_bad_value_refuses_all_rules() {
         assert!(ApplicableRules::parse([rule("view", "1h", 1).as_str(), "{}"]).is_err());
     }
 

@@ -115,7 +115,7 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
 
 /// Which of a device's sessions a request means that names none.
 ///
-/// Only sessions count that have not ended, that are not kept apart by a label, and whose rule the grant still carries.
+/// Only sessions count that have not ended, that are not kept apart by a label, and whose rule still applies to the caller.
 /// Among them it is the one of the rule that signing in would take now, else the one signed in to last.
 pub fn current<'a, S: Borrow<Session>>(sessions: &'a [S], rules: &ApplicableRules, now: Timestamp) -> Option<&'a S> {
     let chosen = rules.choose(&RuleSelector::default()).ok().map(Rule::key);
@@ -149,16 +149,16 @@ impl SessionName {
 text_type!(SessionName);
 
 /// The names of the elevations that `caller`'s device may have by `rules`: through each rule that the gateway carries requests of, one.
-pub fn elevations(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
-    elevations_where(caller, rules, |_| true)
+pub fn elevation_names(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
+    elevation_names_where(caller, rules, |_| true)
 }
 
 /// Those of [`elevations`] that others approve before they begin.
 pub fn approved_elevations(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
-    elevations_where(caller, rules, |key| rules.approval(key).is_some())
+    elevation_names_where(caller, rules, |key| rules.approval(key).is_some())
 }
 
-fn elevations_where(
+fn elevation_names_where(
     caller: &Caller,
     rules: &ApplicableRules,
     is_meant: impl Fn(&RuleKey) -> bool,
@@ -322,11 +322,11 @@ mod tests {
         assert!(elevation.is_elevation() && !ordinary.is_elevation());
         assert_ne!(elevation.name(), ordinary.name());
         let rules = ApplicableRules::parse([oncall, direct]).unwrap();
-        assert_eq!(elevations(&caller, &rules).collect::<Vec<_>>(), [elevation.name()]);
+        assert_eq!(elevation_names(&caller, &rules).collect::<Vec<_>>(), [elevation.name()]);
         // What names no session is never meant to be an elevation.
         assert_eq!(current(std::slice::from_ref(&elevation), &rules, now), None);
         let other = super::tests::caller(1, "alice@example.com", "n2");
-        assert!(elevations(&other, &rules).all(|name| name != elevation.name()));
+        assert!(elevation_names(&other, &rules).all(|name| name != elevation.name()));
     }
 
     #[test]

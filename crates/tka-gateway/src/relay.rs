@@ -14,7 +14,7 @@ use crate::websocket::{Channels, Frames};
 
 /// How much is carried at a time, in bytes. It is all that waits for a slow reader.
 const BUFFER: usize = 16 * 1024;
-/// The same of a stream whose bytes wait at each step.
+/// How much is carried at a time of a stream that is recorded: its bytes wait at each step.
 const TAPPED: usize = 64 * 1024;
 /// How long one direction may go on once the other has ended, and how long a goodbye may take.
 const LINGER: Duration = Duration::from_secs(2);
@@ -36,7 +36,7 @@ pub struct Stream {
     pub last_use: LastUse,
 }
 
-/// Carries bytes between the caller and the API server until one of them has had enough, or the session's bytes may not move any more. Then it returns why.
+/// Carries bytes between the caller and the API server until one of them closes, or the session's bytes may not move any more. Then it returns why.
 pub async fn relay<C, U>(caller: C, upstream: U, stream: Stream) -> Option<Cut>
 where
     C: AsyncRead + AsyncWrite + Unpin,

@@ -266,7 +266,7 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
             return resume_termination(signin, context).await;
         }
     };
-    if ends(signin, &session) {
+    if objects::is_ending(signin, &session) {
         return resume_termination(signin, context).await;
     }
     let (now, rest) = ((context.clock)(), context.rest(signin, &session));
@@ -288,11 +288,6 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
             Ok(Action::await_change())
         }
     }
-}
-
-/// Whether it is to be taken down.
-fn ends(signin: &TkaSignin, session: &Session) -> bool {
-    signin.metadata.deletion_timestamp.is_some() || objects::has_end_reason(signin, session)
 }
 
 /// Takes down what ends, unless a request does so at this moment.
@@ -386,7 +381,7 @@ impl Context {
     /// How long until there is something of `signin` to take away.
     fn due(&self, signin: &TkaSignin) -> Duration {
         match objects::session(signin) {
-            Ok(session) if !ends(signin, &session) => self.rest(signin, &session),
+            Ok(session) if !objects::is_ending(signin, &session) => self.rest(signin, &session),
             _ => Duration::ZERO,
         }
     }

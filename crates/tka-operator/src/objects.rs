@@ -411,12 +411,16 @@ pub(crate) fn has_end_reason(signin: &TkaSignin, session: &Session) -> bool {
     EndRecord::of(signin, session).is_some()
 }
 
+/// Whether the session that `signin` holds is being deleted, or it is written down that it ends.
+pub(crate) fn is_ending(signin: &TkaSignin, session: &Session) -> bool {
+    signin.metadata.deletion_timestamp.is_some() || has_end_reason(signin, session)
+}
+
 /// Whether `signin` holds just `session`, provisioned and not to end, of which its user may have `max_sessions` through the same rule.
 pub(crate) fn is_current_and_provisioned(signin: &TkaSignin, session: &Session, max: Option<NonZeroU32>) -> bool {
-    let goes_on = signin.metadata.deletion_timestamp.is_none() && !has_end_reason(signin, session);
     let is_same = self::session(signin).is_ok_and(|there| there == *session);
     let has_limit = max_sessions(signin).is_ok_and(|there| there == max);
-    goes_on && is_same && has_limit && is_provisioned(signin, session)
+    !is_ending(signin, session) && is_same && has_limit && is_provisioned(signin, session)
 }
 
 /// Whether the quotas have admitted it, and its status says that it is usable at `now`.

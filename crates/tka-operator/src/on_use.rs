@@ -76,7 +76,7 @@ impl Sessions {
             return self.finish(existing, &*self.records).await;
         }
         let how = self.end_reason_of_expired(&objects::session(existing)?);
-        let ended = self.conclude(existing, how, Precondition::SameVersion, &*self.records);
+        let ended = self.terminate(existing, how, Precondition::SameVersion, &*self.records);
         ended.await.map(drop)
     }
 }

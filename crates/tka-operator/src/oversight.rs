@@ -52,7 +52,7 @@ impl Sessions {
             return Ok(false);
         }
         let how = EndReason::Revoked(why);
-        self.conclude(&signin, how, Precondition::SameObject, &*self.records)
+        self.terminate(&signin, how, Precondition::SameObject, &*self.records)
             .await
     }
 }

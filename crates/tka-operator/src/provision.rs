@@ -133,17 +133,17 @@ impl Sessions {
         }
     }
 
-    /// Admits and provisions the session that `signin` holds, which was just written. Unless it is to be had, it ends if it is `unchanged`.
+    /// Admits and provisions the session that `signin` holds, which was just written. Unless it is to be had, it ends if the `precondition` still holds.
     pub(crate) async fn admit_and_provision(
         &self,
         attempt: &Attempt,
         signin: &TkaSignin,
         session: &Session,
-        unchanged: Precondition,
+        precondition: Precondition,
         records: &dyn Records,
     ) -> Result<SignedIn, Error> {
         let (name, max_sessions) = (attempt.name(), attempt.sign_in().max_sessions);
-        let abort = |error| self.abort_sign_in(signin, error, unchanged, records);
+        let abort = |error| self.abort_sign_in(signin, error, precondition, records);
         if let Err(error) = self.ensure_admitted(signin, session, max_sessions).await {
             return Err(abort(error).await);
         }
@@ -213,7 +213,7 @@ impl Sessions {
         &self,
         signin: &TkaSignin,
         error: Error,
-        unchanged: Precondition,
+        precondition: Precondition,
         records: &dyn Records,
     ) -> Error {
         let why = with_causes(&error);
@@ -223,7 +223,7 @@ impl Sessions {
         } else {
             EndReason::Refused(why)
         };
-        match self.conclude(signin, how, unchanged, records).await {
+        match self.terminate(signin, how, precondition, records).await {
             Ok(_) => error,
             Err(another) => another,
         }

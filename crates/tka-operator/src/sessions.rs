@@ -49,7 +49,7 @@ pub struct Sessions {
     limits: watch::Sender<SessionLimits>,
     /// What the reconcile loop watches, once there is one.
     pub(crate) cache: OnceLock<SessionCache>,
-    /// What is watched of sign-ins that wait for approval, likewise.
+    /// What is watched of sign-ins that wait for approval, once a watch runs.
     pub(crate) waiting: OnceLock<WatchedWaiting>,
     pub(crate) locks: SessionLocks,
     pub(crate) attempts: Attempts,

@@ -130,7 +130,7 @@ impl Sessions {
         let _lock = self.locks.take(&signin.name_any()).await?;
         // What ends already may be gone by now, and its record written.
         if signin.metadata.deletion_timestamp.is_none() {
-            let ended = self.conclude(signin, EndReason::SignedOut, Precondition::SameVersion, records);
+            let ended = self.terminate(signin, EndReason::SignedOut, Precondition::SameVersion, records);
             match ended.await {
                 // It was changed since it was read.
                 Err(Error::Contended(_)) => {}

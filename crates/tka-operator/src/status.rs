@@ -26,7 +26,8 @@ impl Sessions {
         };
         match written {
             // Ended while it was being provisioned: nothing of it may stay, and the replica that ended it may have looked before.
-            Ok(written) if is_terminating(&written, session) => {
+            // It was decided after its status said that it is provisioned: about another version, which the API server refuses.
+            Ok(written) if objects::is_ending(&written, session) => {
                 self.delete_children(signin).await?;
                 Err(Error::EndedMeanwhile(name))
             }
@@ -97,10 +98,4 @@ impl Sessions {
             .patch_status(&signin.name_any(), &patch_params(), &Patch::Apply(patch))
             .await
     }
-}
-
-/// Whether the session that `signin` holds is being deleted, or it was decided that it will be. A decision made after its status
-/// says that it is provisioned is made about another version of the object, and the API server refuses that.
-fn is_terminating(signin: &TkaSignin, session: &Session) -> bool {
-    signin.metadata.deletion_timestamp.is_some() || objects::has_end_reason(signin, session)
 }

@@ -5,6 +5,18 @@
 //!
 //! What is watched of a session suffices to begin. Each write is for this very object, or for this very version of it, and the API server refuses it
 //! otherwise. Then the object is read, and decided anew.
+//!
+//! Which calls which:
+//!
+//! ```text
+//! end, end_by_owner, revoke, expire    decide whether a session ends, and how
+//!   terminate                          from the decision to the last trace
+//!     remove_access                    the end reason, the deletion, account and bindings
+//!       annotate_end_reason, delete
+//!     record_and_release               the record, and then the finalizer
+//!   begin_end                          the decision alone: the reconcile loop does the rest
+//! finish                               what was begun by another, or by an administrator
+//! ```
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -52,10 +64,10 @@ enum TerminationStep {
 impl TerminationStep {
     /// Whether `signin` is as it was asked for, by an earlier try of which no answer arrived.
     fn is_done(&self, signin: &TkaSignin) -> bool {
-        let is_terminating = signin.metadata.deletion_timestamp.is_some();
+        let is_deleted = signin.metadata.deletion_timestamp.is_some();
         match self {
-            Self::AnnotateEndReason(intent) => is_terminating || intent.is_about_what_ends(signin),
-            Self::Delete => is_terminating,
+            Self::AnnotateEndReason(end) => is_deleted || end.is_about_what_ends(signin),
+            Self::Delete => is_deleted,
             Self::RemoveFinalizer => !has_finalizer(signin),
         }
     }
@@ -77,7 +89,7 @@ impl Sessions {
     ///
     /// The caller of this holds the session's lock.
     pub(crate) async fn end_by_owner(&self, signin: &TkaSignin, records: &dyn Records) -> Result<bool, Error> {
-        self.conclude(signin, EndReason::SignedOut, Precondition::SameObject, records)
+        self.terminate(signin, EndReason::SignedOut, Precondition::SameObject, records)
             .await
     }
 
@@ -112,7 +124,7 @@ impl Sessions {
         if let Some(watched) = self.cached_live_signin(name)
             && let Some(how) = how(&watched)?
         {
-            let ended = self.conclude(&watched, how, Precondition::SameVersion, &*self.records);
+            let ended = self.terminate(&watched, how, Precondition::SameVersion, &*self.records);
             match ended.await {
                 // It was changed since it was told of.
                 Err(Error::Contended(_)) => {}
@@ -124,7 +136,7 @@ impl Sessions {
         };
         match how(&signin)? {
             Some(how) => {
-                self.conclude(&signin, how, Precondition::SameVersion, &*self.records)
+                self.terminate(&signin, how, Precondition::SameVersion, &*self.records)
                     .await
             }
             None => Ok(false),
@@ -198,11 +210,11 @@ impl Sessions {
     /// Ends the session that `signin` holds, from the decision to the last trace of it. Says whether it was there to be ended.
     ///
     /// The caller of this holds the session's lock.
-    pub(crate) async fn conclude(
+    pub(crate) async fn terminate(
         &self,
         signin: &TkaSignin,
         how: EndReason,
-        unchanged: Precondition,
+        precondition: Precondition,
         records: &dyn Records,
     ) -> Result<bool, Error> {
         // However long that takes, the reconcile loop of this process leaves it to this.
@@ -211,7 +223,7 @@ impl Sessions {
             Box::pin(self.finish(signin, records)).await
         } else {
             // On the heap: many of these wait at a time, and most of what each takes is for the first half.
-            let Some(withdrawn) = Box::pin(self.remove_access(signin, how, unchanged)).await? else {
+            let Some(withdrawn) = Box::pin(self.remove_access(signin, how, precondition)).await? else {
                 return Ok(false);
             };
             Box::pin(self.record_and_release(&withdrawn, records)).await
@@ -231,13 +243,13 @@ impl Sessions {
         &self,
         signin: &TkaSignin,
         how: EndReason,
-        unchanged: Precondition,
+        precondition: Precondition,
     ) -> Result<Option<TkaSignin>, Error> {
-        let Some(ending) = self.annotate_end_reason(signin, how, unchanged).await? else {
+        let Some(ending) = self.annotate_end_reason(signin, how, precondition).await? else {
             return Ok(None);
         };
         // Only once that is certain: a sign-in at this moment may take the end back.
-        let Some(terminating) = self.delete(&ending, unchanged).await? else {
+        let Some(terminating) = self.delete(&ending, precondition).await? else {
             return Ok(None);
         };
         self.delete_children(&terminating).await?;
@@ -249,42 +261,42 @@ impl Sessions {
         &self,
         signin: &TkaSignin,
         how: EndReason,
-        unchanged: Precondition,
+        precondition: Precondition,
     ) -> Result<Option<TkaSignin>, Error> {
         let mut signin = signin.clone();
         // It may have been extended since it was read. Then it says of an earlier sign-in that it ends, and not of this one.
         for _ in 0..WRITE_TRIES {
             // What was decided and could not be carried out is not decided anew.
-            if is_ending(&signin)? {
+            if objects::is_ending(&signin, &objects::session(&signin)?) {
                 return Ok(Some(signin));
             }
             let session = objects::session(&signin)?;
             let annotate_end_reason =
                 TerminationStep::AnnotateEndReason(EndRecord::new(&session, how.clone(), (self.clock)()));
-            match self.apply_with_retry(&signin, &annotate_end_reason, unchanged).await? {
+            match self.apply_with_retry(&signin, &annotate_end_reason, precondition).await? {
                 Some(written) => signin = written,
                 None => return Ok(None),
             }
         }
-        if is_ending(&signin)? {
+        if objects::is_ending(&signin, &objects::session(&signin)?) {
             return Ok(Some(signin));
         }
         Err(Error::Contended(signin.name_any()))
     }
 
     /// Writes down how it ends, and deletes the `TkaSignin`. The reconcile loop takes down what hangs on it.
-    async fn begin_end(&self, signin: &TkaSignin, how: EndReason, unchanged: Precondition) -> Result<(), Error> {
-        if let Some(ending) = self.annotate_end_reason(signin, how, unchanged).await? {
-            self.delete(&ending, unchanged).await?;
+    async fn begin_end(&self, signin: &TkaSignin, how: EndReason, precondition: Precondition) -> Result<(), Error> {
+        if let Some(ending) = self.annotate_end_reason(signin, how, precondition).await? {
+            self.delete(&ending, precondition).await?;
         }
         Ok(())
     }
 
-    async fn delete(&self, signin: &TkaSignin, unchanged: Precondition) -> Result<Option<TkaSignin>, Error> {
+    async fn delete(&self, signin: &TkaSignin, precondition: Precondition) -> Result<Option<TkaSignin>, Error> {
         if signin.metadata.deletion_timestamp.is_some() {
             return Ok(Some(signin.clone()));
         }
-        self.apply_with_retry(signin, &TerminationStep::Delete, unchanged).await
+        self.apply_with_retry(signin, &TerminationStep::Delete, precondition).await
     }
 
     /// Removes account and bindings, records the end, then lets the `TkaSignin` go. What is not recorded yet keeps it, so that nothing is lost when
@@ -354,46 +366,46 @@ impl Sessions {
         Err(not_yet())
     }
 
-    /// Asks the API server for something. A conflict is looked into: it may be done by an earlier try whose answer was lost. If it is not, and
-    /// `signin` is `unchanged`, it is asked for once more. Returns the object as it is then, unless it is gone.
+    /// Asks the API server for one step. A conflict is looked into: the step may be done by an earlier try whose answer was lost. If it is not, and the
+    /// `precondition` still holds, it is asked for once more. Returns the object as it is then, unless it is gone.
     async fn apply_with_retry(
         &self,
         signin: &TkaSignin,
-        ask: &TerminationStep,
-        unchanged: Precondition,
+        step: &TerminationStep,
+        precondition: Precondition,
     ) -> Result<Option<TkaSignin>, Error> {
-        match self.ask(signin, ask, unchanged).await {
+        match self.request(signin, step, precondition).await {
             Err(error) if status(&error).is_some_and(is_precondition_failure) => {}
             answer => return Ok(answer?),
         }
         let live = match self.refetch(signin).await? {
-            Some(live) if !ask.is_done(&live) => live,
+            Some(live) if !step.is_done(&live) => live,
             done_or_gone => return Ok(done_or_gone),
         };
         let contended = || Error::Contended(signin.name_any());
-        if unchanged == Precondition::SameVersion && live.resource_version() != signin.resource_version() {
+        if precondition == Precondition::SameVersion && live.resource_version() != signin.resource_version() {
             return Err(contended());
         }
-        match self.ask(&live, ask, unchanged).await {
+        match self.request(&live, step, precondition).await {
             Err(error) if status(&error).is_some_and(is_precondition_failure) => Err(contended()),
             answer => Ok(answer?),
         }
     }
 
-    async fn ask(
+    async fn request(
         &self,
         signin: &TkaSignin,
-        ask: &TerminationStep,
-        unchanged: Precondition,
+        step: &TerminationStep,
+        precondition: Precondition,
     ) -> kube::Result<Option<TkaSignin>> {
         let name = signin.name_any();
         let resource_version = signin.resource_version();
-        let resource_version = resource_version.filter(|_| unchanged == Precondition::SameVersion);
+        let resource_version = resource_version.filter(|_| precondition == Precondition::SameVersion);
         let mut metadata = json!({"uid": signin.uid()});
         if let Some(version) = &resource_version {
             metadata["resourceVersion"] = json!(version);
         }
-        match ask {
+        match step {
             TerminationStep::AnnotateEndReason(intent) => {
                 metadata["annotations"] = json!({ANNOTATION_END: intent.to_annotation()});
             }
@@ -426,11 +438,6 @@ impl Sessions {
         let live = self.signins.get_opt(&signin.name_any()).await?;
         Ok(live.filter(|live| live.uid() == signin.uid()))
     }
-}
-
-/// Whether it is written down how the session ends that `signin` holds.
-fn is_ending(signin: &TkaSignin) -> Result<bool, Error> {
-    Ok(signin.metadata.deletion_timestamp.is_some() || objects::has_end_reason(signin, &objects::session(signin)?))
 }
 
 /// Whether it waits for its account and bindings to go.

@@ -84,8 +84,7 @@ impl Sessions {
             return Ok(());
         };
         // Read after the tombstone: if this session is still live, the tombstone is an earlier session's.
-        let goes_on =
-            |live: &TkaSignin| live.metadata.deletion_timestamp.is_none() && !objects::has_end_reason(live, session);
+        let goes_on = |live: &TkaSignin| !objects::is_ending(live, session);
         if !self.refetch(signin).await?.as_ref().is_some_and(goes_on) {
             return Err(Error::EndedMeanwhile(name));
         }

@@ -170,7 +170,7 @@ impl Approver {
 
     /// The answer where nothing waits for the session of that `name`. That something did is for those who could decide about it.
     fn gone(&self, app: &App, name: &str) -> Failure {
-        let was = app.over.get(name, (app.clock)());
+        let was = app.recent_requests.get(name, (app.clock)());
         match was.filter(|was| self.may_decide(was).is_ok()) {
             Some(_) => not_open(RequestClosed::Over),
             None => no_such_request(),
@@ -307,7 +307,7 @@ async fn again(app: &App, waiting: &WaitingSignIn) -> Result<WaitingSignIn, Fail
 pub(crate) async fn end(app: &App, waiting: &WaitingSignIn, why: &str) -> Result<(), Failure> {
     app.audit.approval_ended(None, waiting, why).await;
     if app.sessions.cancel_request(waiting).await? {
-        app.over.remember(waiting, (app.clock)());
+        app.recent_requests.remember(waiting, (app.clock)());
     }
     Ok(())
 }
@@ -337,7 +337,7 @@ pub async fn withdraw(
             app.audit
                 .approval_ended(Some(context), &waiting, "its caller withdrew it")
                 .await;
-            app.over.remember(&waiting, (app.clock)());
+            app.recent_requests.remember(&waiting, (app.clock)());
             return Ok(waiting);
         }
     }

@@ -17,7 +17,7 @@ pub struct Identified {
     pub caller: Caller,
     /// The values of the capability, as JSON.
     pub values: Vec<String>,
-    /// The values of the capability that gives oversight, likewise.
+    /// The values of the capability that gives oversight, as JSON.
     pub oversight: Vec<String>,
     /// The addresses of their device on the tailnet.
     pub addresses: Vec<IpAddr>,

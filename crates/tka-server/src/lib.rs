@@ -88,7 +88,7 @@ pub struct App {
     /// Whether sign-ins go through the gateway unless the caller or the rule chooses.
     pub gateway_default: bool,
     /// Where recordings are read, if this server keeps any.
-    pub library: Option<Arc<RecordingArchive>>,
+    pub archive: Option<Arc<RecordingArchive>>,
     /// Whether tagged nodes may sign in.
     pub machines: bool,
     /// This server's node on the tailnet.
@@ -106,9 +106,9 @@ pub struct App {
     /// What is counted.
     pub metrics: Metrics,
     /// What goes on when its caller hangs up.
-    pub work: DetachedTasks,
+    pub tasks: DetachedTasks,
     /// Which sign-ins waited for approval a moment ago.
-    pub over: Arc<RecentRequests>,
+    pub recent_requests: Arc<RecentRequests>,
     /// Who may approve sign-ins, as it was a moment ago.
     pub approvers: Arc<ApproverDirectory>,
     /// What the cluster said of rules a moment ago.

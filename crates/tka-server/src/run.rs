@@ -132,19 +132,19 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         contact: Contact::default(),
         client: clients.requests.clone(),
         gateway: gateway.clone(),
-        library: library(&config)?,
+        archive: archive(&config)?,
         sessions,
         audit,
         notifier,
         clock,
         metrics: metrics.clone(),
-        work: DetachedTasks::default(),
+        tasks: DetachedTasks::default(),
         node: known,
-        over: Arc::default(),
+        recent_requests: Arc::default(),
         approvers: Arc::default(),
         rule_checks: Arc::default(),
     };
-    let work = parts.work.clone();
+    let work = parts.tasks.clone();
     let status = watch::Sender::default();
     let said = status.subscribe();
     let mut live = RunningConfig::new(parts.clone(), &config)?;
@@ -222,7 +222,7 @@ fn served(config: &Config, parts: &AppDependencies) -> (Served, Certificates) {
 }
 
 /// The recordings that are kept, for those who may see them.
-fn library(config: &Config) -> Result<Option<Arc<RecordingArchive>>, RunError> {
+fn archive(config: &Config) -> Result<Option<Arc<RecordingArchive>>, RunError> {
     let library = RecordingArchive::open(&config.gateway).map_err(GatewayError::from)?;
     Ok(library.map(Arc::new))
 }

@@ -31,17 +31,17 @@ pub(crate) struct AppDependencies {
     /// Carries the cluster's API, where that is wanted.
     pub(crate) gateway: Option<Arc<Gateway>>,
     /// Where recordings are read.
-    pub(crate) library: Option<Arc<RecordingArchive>>,
+    pub(crate) archive: Option<Arc<RecordingArchive>>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) audit: Audit,
     /// Tells webhooks of what is recorded.
     pub(crate) notifier: Notifier,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
-    pub(crate) work: DetachedTasks,
+    pub(crate) tasks: DetachedTasks,
     pub(crate) node: watch::Receiver<Node>,
     /// Which sign-ins waited for approval a moment ago.
-    pub(crate) over: Arc<RecentRequests>,
+    pub(crate) recent_requests: Arc<RecentRequests>,
     /// Who may approve sign-ins, as it was a moment ago.
     pub(crate) approvers: Arc<ApproverDirectory>,
     /// What the cluster said of rules a moment ago.
@@ -151,7 +151,7 @@ impl RunningConfig {
                 .as_ref()
                 .map(|gateway| gateway.streams().watched().clone()),
             gateway_default: config.gateway.default,
-            library: parts.library,
+            archive: parts.archive,
             machines: config.operator.machines,
             node: parts.node,
             allowed_hosts: config.server.allowed_hosts.clone(),
@@ -160,8 +160,8 @@ impl RunningConfig {
             retry_after_seconds: config.api.retry_after_seconds,
             clock: parts.clock,
             metrics: parts.metrics,
-            work: parts.work,
-            over: parts.over,
+            tasks: parts.tasks,
+            recent_requests: parts.recent_requests,
             approvers: parts.approvers,
             rule_checks: parts.rule_checks,
             rates: Arc::clone(&self.rates),

@@ -119,7 +119,7 @@ impl Worker {
                 }
             }
             RequestState::Expired => {
-                app.over.remember(waiting, now);
+                app.recent_requests.remember(waiting, now);
                 if !is_ours {
                     return LOOK;
                 }

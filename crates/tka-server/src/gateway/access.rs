@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
-use tka_core::session::elevations;
+use tka_core::session::elevation_names;
 use tka_core::{Recording, Refusal, Request, Rule, RuleSelector, Session, SessionName};
 use tka_gateway::request_info::PodAccess;
 use tka_gateway::{RequestInfo, Target, headers};
@@ -80,7 +80,7 @@ pub(super) async fn access(
         None => ordinary(app, gateway, context, authorization, &target, notice).await?,
     };
     context.set_session(&live.session);
-    let entry = gateway.streams.entry(&live);
+    let entry = gateway.streams.get_or_replace(&live);
     entry.last_use().used(Instant::now());
     let info = RequestInfo::new(&head.method, &target);
     let upgrade = headers::upgrade(&head.headers).map(|_| PodAccess::Upgrade);
@@ -103,7 +103,7 @@ fn elevation(app: &App, gateway: &Gateway, authorization: &Authorization, target
     }
     let (watched, now) = (gateway.streams.watched(), (app.clock)());
     let caller = &authorization.caller;
-    let live = elevations(caller, &authorization.rules).filter_map(|name| watched.named(&name, now));
+    let live = elevation_names(caller, &authorization.rules).filter_map(|name| watched.named(&name, now));
     // Replicas agree on one of two that were signed in to in the same second.
     let live = live.max_by_key(|live| (live.session.signed_in, live.session.name()))?;
     let rule = &live.session.rule;
@@ -128,7 +128,7 @@ async fn ordinary(
     *notice = over.as_ref().map(Elevation::ended_notice);
     // An address that names none means what a caller has without others.
     if target.choice == RuleSelector::default() {
-        authorization.rules = authorization.rules.prefer_self_service_rules();
+        authorization.rules = authorization.rules.prefer_ordinary_rules();
     }
     let rules = &authorization.rules;
     let rule = rules.choose(&target.choice)?.clone();

@@ -125,7 +125,7 @@ impl<K: Send + 'static> ProxiedRequest<K> {
         };
         let upstream = hyper::upgrade::on(&mut answer);
         let (mut record, kept, metrics) = (self.record, self.kept, app.metrics.clone());
-        app.work.spawn(async move {
+        app.tasks.spawn(async move {
             let _kept = kept;
             let Ok((caller, upstream)) = futures::future::try_join(caller, upstream).await else {
                 return;

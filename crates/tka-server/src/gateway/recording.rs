@@ -162,7 +162,7 @@ impl Recordings {
         match Recorder::begin(sink, &name, &about, began, self.limits, &self.backlog).await {
             Ok((recorder, work)) => {
                 let metrics = app.metrics.clone();
-                app.work.spawn(async move { metrics.gateway.recorded(work.await) });
+                app.tasks.spawn(async move { metrics.gateway.recorded(work.await) });
                 Ok(Some(Recording {
                     recorder,
                     name,

@@ -79,7 +79,7 @@ struct KnownSession {
 
 impl std::fmt::Debug for GatewaySessions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Streams").finish_non_exhaustive()
+        f.debug_struct("GatewaySessions").finish_non_exhaustive()
     }
 }
 
@@ -112,7 +112,7 @@ impl GatewaySessions {
 
     /// The session of that incarnation, whose requests are carried from now on.
     #[must_use]
-    pub fn entry(&self, live: &LiveSession) -> Arc<GatewaySession> {
+    pub fn get_or_replace(&self, live: &LiveSession) -> Arc<GatewaySession> {
         let name = live.session.name();
         let mut entries = self.entries();
         if entries.get(name.as_str(), &live.uid).is_none() {
@@ -204,13 +204,13 @@ impl GatewaySessions {
     fn persist_last_uses(&self, sessions: &Arc<Sessions>, now: Instant) {
         let time = (self.clock)();
         for entry in self.entries().values() {
-            let Some(place) = entry.last_use_due(now, time) else {
+            let Some((live, used)) = entry.last_use_due(now, time) else {
                 continue;
             };
             let Ok(writing) = Arc::clone(&entry.writing).try_acquire_owned() else {
                 continue;
             };
-            let (sessions, (live, used)) = (Arc::clone(sessions), place);
+            let sessions = Arc::clone(sessions);
             tokio::spawn(async move {
                 let _writing = writing;
                 if let Err(error) = sessions.write_last_use(&live, used).await {
@@ -234,7 +234,7 @@ impl GatewaySessions {
         let time = (self.clock)();
         let mut next: Option<Instant> = None;
         self.entries().retain(|_, _, entry| {
-            let deadline = entry.deadline(&self.watched, now, time);
+            let deadline = entry.refresh(&self.watched, now, time);
             let flow = flow(silence, deadline.is_some(), self.stop.is_cancelled());
             if let Flow::Cut(cut) = &flow {
                 self.cut(entry, cut);
@@ -277,13 +277,13 @@ fn flow(silence: Duration, stands: bool, stops: bool) -> Flow {
 
 impl std::fmt::Debug for GatewaySession {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry").finish_non_exhaustive()
+        f.debug_struct("GatewaySession").finish_non_exhaustive()
     }
 }
 
 impl GatewaySession {
     fn new(live: LiveSession, flow: Flow, limit: usize, now: Instant, time: Timestamp) -> Self {
-        let deadline = deadline(&live, now, time);
+        let deadline = deadline_of(&live, now, time);
         Self {
             state: Mutex::new(KnownSession { live, deadline }),
             flow: watch::Sender::new(flow),
@@ -340,8 +340,8 @@ impl GatewaySession {
         }
     }
 
-    /// When it ends, by a clock that cannot be set; none where it has ended.
-    fn deadline(&self, watched: &WatchedSessions, now: Instant, time: Timestamp) -> Option<Instant> {
+    /// Takes what the watch says of it by now. Returns when it ends, by a clock that cannot be set; none where it has ended.
+    fn refresh(&self, watched: &WatchedSessions, now: Instant, time: Timestamp) -> Option<Instant> {
         let mut known = self.known();
         if !watched.is_unchanged(&known.live) {
             let live = watched.named(&known.live.session.name(), time)?;
@@ -350,7 +350,7 @@ impl GatewaySession {
             }
             // `until` moves at a sign-in, and at a use where the rule has `idle`.
             if live.until != known.live.until {
-                known.deadline = deadline(&live, now, time);
+                known.deadline = deadline_of(&live, now, time);
             }
             known.live = live;
         }
@@ -371,7 +371,7 @@ fn is_last_use_write_due(written: Timestamp, used: Timestamp, now: Timestamp, id
     is_later && age >= idle / 4
 }
 
-fn deadline(live: &LiveSession, now: Instant, time: Timestamp) -> Instant {
+fn deadline_of(live: &LiveSession, now: Instant, time: Timestamp) -> Instant {
     now + Duration::try_from(live.until.duration_since(time)).unwrap_or_default()
 }
 

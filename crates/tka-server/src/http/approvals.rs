@@ -106,7 +106,7 @@ pub(super) async fn decide(
 ) -> Result<Json<ApprovalInfo>, Failure> {
     let Path(name) = name.map_err(|_| approvals::no_such_request())?;
     let said = read(body?.0)?;
-    let work = app.work.clone();
+    let work = app.tasks.clone();
     work.run_to_completion(async move {
         let approver = Approver::new(&identified);
         match said {
@@ -146,7 +146,7 @@ pub(super) async fn withdraw(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ApprovalInfo>, Failure> {
     let Path(name) = name.map_err(|_| approvals::no_such_request())?;
-    let work = app.work.clone();
+    let work = app.tasks.clone();
     work.run_to_completion(async move {
         let approver = Approver::new(&identified);
         let waiting: WaitingSignIn = approvals::withdraw(&app, &context, &approver, &name).await?;

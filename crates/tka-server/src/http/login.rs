@@ -104,7 +104,7 @@ pub(super) async fn sign_in(
             result
         }
     };
-    let (mut authorization, started) = app.work.run_to_completion(start).await?;
+    let (mut authorization, started) = app.tasks.run_to_completion(start).await?;
     let (stored, credential) = match started {
         Started::SignedIn(signed_in) => (signed_in.stored.clone(), signed_in.credential.clone()),
         Started::Requested(session, asked) => {

@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use futures::future::join_all;
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
-use tka_core::session::{approved_elevations, elevations};
+use tka_core::session::{approved_elevations, elevation_names};
 use tka_core::{ApplicableRules, Caller, Session, SessionLabel, SessionName};
 use tka_operator::{RequestState, SignOut, WaitingSignIn};
 use tokio::sync::oneshot;
@@ -116,7 +116,7 @@ async fn end_of_device(
     let rules = applicable_rules(app, identified);
     let by_rule = rules.map_or_else(|_| Vec::new(), |rules| names_by_rule(&identified.caller, &rules));
     let (on, context, caller) = (Arc::clone(app), Arc::clone(context), identified.caller.clone());
-    let ended = app.work.run_to_completion(async move {
+    let ended = app.tasks.run_to_completion(async move {
         let records = RequestAudit::new(&on.audit, &context);
         on.sessions.sign_out(&caller, by_rule, &records).await
     });
@@ -126,7 +126,7 @@ async fn end_of_device(
 
 /// What a sign-out of this device ends by `rules`: its sessions, and its elevations.
 fn names_by_rule(caller: &Caller, rules: &ApplicableRules) -> Vec<SessionName> {
-    names(caller, rules).chain(elevations(caller, rules)).collect()
+    names(caller, rules).chain(elevation_names(caller, rules)).collect()
 }
 
 /// Ends `all`, of which `last` was signed in to last, for a request that `began` then, and answers when their access is gone. If that takes too long it goes on.
@@ -141,7 +141,7 @@ async fn end_all(
     let late = began + app.write_timeout.saturating_sub(SPARE.min(app.write_timeout / 2));
     let (finish, finished) = oneshot::channel::<()>();
     let (on, context) = (Arc::clone(app), Arc::clone(context));
-    let withdrawn = app.work.run_to_completion(async move {
+    let withdrawn = app.tasks.run_to_completion(async move {
         let mut all = all;
         let (withdrawals, withdrawn) = on.sessions.remove_access_of_all(&mut all, late).await;
         on.work.clone().spawn(async move {
@@ -166,7 +166,7 @@ async fn end_all(
 
 /// Ends `session` for its owner, and records it.
 pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Session) -> Result<(), Failure> {
-    let (work, app, context) = (app.work.clone(), Arc::clone(app), Arc::clone(context));
+    let (work, app, context) = (app.tasks.clone(), Arc::clone(app), Arc::clone(context));
     work.run_to_completion(async move {
         let records = RequestAudit::new(&app.audit, &context);
         Ok(app.sessions.end(&session.name(), &records).await?)
@@ -183,7 +183,7 @@ async fn withdraw_elevations(
 ) -> Result<(), Failure> {
     let (on, context, identified) = (Arc::clone(app), Arc::clone(context), Arc::clone(identified));
     let withdrawn = async move { withdraw_each_elevation(&on, &context, &identified, all).await };
-    app.work.run_to_completion(withdrawn).await
+    app.tasks.run_to_completion(withdrawn).await
 }
 
 /// None is left because another fails. One that is being begun at this moment cannot be signed out of yet.

@@ -126,7 +126,7 @@ pub(super) async fn cast(
 }
 
 fn library(app: &App) -> Result<&RecordingArchive, Failure> {
-    app.library.as_deref().ok_or_else(|| {
+    app.archive.as_deref().ok_or_else(|| {
         let advice = &["ask an administrator of TKA to set gateway.recording.folder or gateway.recording.s3.bucket"];
         Failure::new(StatusCode::NOT_FOUND, "this server keeps no recordings", advice)
     })

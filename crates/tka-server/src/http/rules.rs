@@ -40,7 +40,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, authorization: Authorizati
         if let RuleCheck::Unusable(why) = check {
             rule.problem = Some(why);
         }
-        rule.unrecorded = rule.recording.is_some() && app.library.is_none();
+        rule.unrecorded = rule.recording.is_some() && app.archive.is_none();
     }
     Ok(Json(RuleList { items }))
 }

@@ -222,7 +222,7 @@ pub(super) fn gateway(
             role: rule.role.clone(),
         });
     }
-    let ordinary = rules.clone().prefer_self_service_rules();
+    let ordinary = rules.clone().prefer_ordinary_rules();
     let highest = ordinary.choose(&RuleSelector::default());
     let is_highest = || highest.is_ok_and(|highest| highest.key() == *rule);
     let is_left_out = session.is_elevation() || !is_chosen && session.label.is_none() && is_highest();

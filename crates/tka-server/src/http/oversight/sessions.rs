@@ -138,7 +138,7 @@ async fn end_session_of_other(
     stored: StoredSession,
     reason: Option<Reason>,
 ) -> Result<(), Failure> {
-    let (work, app) = (app.work.clone(), Arc::clone(app));
+    let (work, app) = (app.tasks.clone(), Arc::clone(app));
     work.run_to_completion(async move {
         let (session, context) = (stored.session, overseer.context());
         context.set_session(&session);
