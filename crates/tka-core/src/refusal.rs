@@ -117,6 +117,12 @@ pub enum Refusal {
         /// How many it lets wait.
         max: usize,
     },
+    /// The caller's user asked others for so much approval that they are asked no more for a while.
+    #[error("you asked others for approval too often")]
+    AskedTooOften {
+        /// After how many seconds they may be asked again.
+        retry_after: u32,
+    },
     /// The rule's period is below what this server is configured to give.
     #[error("a session of {period} with the role {role} is shorter than the minimum of this server, {min_period}")]
     PeriodTooShort {
@@ -161,7 +167,7 @@ impl From<RuleError> for Refusal {
 
 impl Refusal {
     /// All kinds.
-    pub const KINDS: [&'static str; 18] = [
+    pub const KINDS: [&'static str; 19] = [
         "Funnel",
         "DeviceExpired",
         "Machine",
@@ -179,6 +185,7 @@ impl Refusal {
         "TooManyOnDevice",
         "TooManyBindings",
         "TooManyWaiting",
+        "AskedTooOften",
         "PeriodTooShort",
     ];
 
@@ -203,6 +210,7 @@ impl Refusal {
             Self::TooManyOnDevice { .. } => "TooManyOnDevice",
             Self::TooManyBindings { .. } => "TooManyBindings",
             Self::TooManyWaiting { .. } => "TooManyWaiting",
+            Self::AskedTooOften { .. } => "AskedTooOften",
             Self::PeriodTooShort { .. } => "PeriodTooShort",
         }
     }
@@ -265,6 +273,10 @@ impl Refusal {
                 "look with `tka approvals` for those that you need no more, and withdraw them: `tka approvals withdraw NAME`"
                     .into(),
                 "or wait until others have decided about them".into(),
+            ],
+            Self::AskedTooOften { retry_after } => vec![
+                format!("ask again in {retry_after} seconds"),
+                "or talk to those who decide: `tka approvals` shows what waits already".into(),
             ],
             Self::PeriodTooShort { min_period, .. } => vec![
                 format!(

@@ -1,8 +1,6 @@
 //! Asking others to let a caller in, and writing down what they decide. Who may decide, and whether what is asked still holds, is for the caller of this to
 //! know.
 
-use std::time::Duration;
-
 use futures::future::BoxFuture;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::Status;
@@ -37,8 +35,8 @@ pub struct NewRequest<'a> {
     pub digest: &'a str,
     /// What its rule asks for.
     pub approval: &'a Approval,
-    /// Whether its user may ask others once more; if not, after how long. It is asked for each new request, and counts it.
-    pub admit: &'a (dyn Fn() -> Result<(), Duration> + Sync),
+    /// Whether its user may ask others once more. It is asked once, where a new request is to be made, and counts that.
+    pub admit: &'a (dyn Fn() -> Result<(), Refusal> + Sync),
     /// Records it.
     pub record: RecordRequest<'a>,
     /// Whether an Event tells of it.
@@ -92,9 +90,10 @@ impl Sessions {
             .take(&format!("asks of {}", ask.session.caller.user_key()))
             .await?;
         let _lock = self.locks.take(name.as_str()).await?;
+        let mut is_admitted = false;
         for _ in 0..TRIES {
             let existing = self.signins.get_opt(name.as_str()).await?;
-            if let Some(asked) = self.request_or_join(existing, ask, id).await? {
+            if let Some(asked) = self.request_or_join(existing, ask, id, &mut is_admitted).await? {
                 return Ok(asked);
             }
         }
@@ -107,6 +106,7 @@ impl Sessions {
         existing: Option<TkaSignin>,
         ask: &NewRequest<'_>,
         id: &str,
+        is_admitted: &mut bool,
     ) -> Result<Option<RequestOutcome>, Error> {
         let now = (self.clock)();
         let before = existing.as_ref().and_then(WaitingSignIn::of);
@@ -140,7 +140,9 @@ impl Sessions {
             return Ok(None);
         }
         self.check_waiting(ask.session).await?;
-        (ask.admit)().map_err(|retry_after| Error::AskedTooOften { retry_after })?;
+        if !std::mem::replace(is_admitted, true) {
+            (ask.admit)().map_err(Error::Refused)?;
+        }
         let (period, reason) = (ask.session.period, ask.session.reason.as_ref());
         let request = ApprovalRequest::new(id.to_owned(), ask.digest.to_owned(), ask.approval, period, reason, now);
         // Another reason is another question, and those who are asked see that the last was denied.

@@ -39,12 +39,6 @@ pub enum Error {
     /// The rule does not allow it.
     #[error(transparent)]
     Refused(Refusal),
-    /// Its user asked others for so much approval that they are asked no more for a while.
-    #[error("you asked others for approval too often")]
-    AskedTooOften {
-        /// After how long they may be asked again.
-        retry_after: Duration,
-    },
     /// The session has no account to issue a credential for: it is not provisioned yet, or no longer.
     #[error("the session {0} has no ServiceAccount")]
     NoAccount(SessionName),
@@ -108,14 +102,11 @@ impl Error {
         }
     }
 
-    /// How long to wait before it is tried again, where that is known.
+    /// How long the API server asks to wait before it is asked again.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Api(error) => retry_after(status(error)?),
-            Self::AskedTooOften { retry_after } => Some(*retry_after),
-            _ => None,
-        }
+        let Self::Api(error) = self else { return None };
+        retry_after(status(error)?)
     }
 
     /// Whether what the rule gives is not, or no longer, to be had in this cluster.

@@ -273,7 +273,10 @@ impl Sessions {
             let session = objects::session(&signin)?;
             let annotate_end_reason =
                 TerminationStep::AnnotateEndReason(EndRecord::new(&session, how.clone(), (self.clock)()));
-            match self.apply_with_retry(&signin, &annotate_end_reason, precondition).await? {
+            match self
+                .apply_with_retry(&signin, &annotate_end_reason, precondition)
+                .await?
+            {
                 Some(written) => signin = written,
                 None => return Ok(None),
             }
@@ -296,7 +299,8 @@ impl Sessions {
         if signin.metadata.deletion_timestamp.is_some() {
             return Ok(Some(signin.clone()));
         }
-        self.apply_with_retry(signin, &TerminationStep::Delete, precondition).await
+        self.apply_with_retry(signin, &TerminationStep::Delete, precondition)
+            .await
     }
 
     /// Removes account and bindings, records the end, then lets the `TkaSignin` go. What is not recorded yet keeps it, so that nothing is lost when

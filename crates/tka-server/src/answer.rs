@@ -114,12 +114,17 @@ impl From<Refusal> for Failure {
             | Refusal::TooManyOnDevice { .. }
             | Refusal::TooManyBindings { .. }
             | Refusal::TooManyWaiting { .. } => StatusCode::FORBIDDEN,
+            Refusal::AskedTooOften { .. } => StatusCode::TOO_MANY_REQUESTS,
             Refusal::ReasonRequired { .. }
             | Refusal::PeriodTooLong { .. }
             | Refusal::Machine { .. }
             | Refusal::MalformedRule(_)
             | Refusal::Ambiguous { .. }
             | Refusal::PeriodTooShort { .. } => StatusCode::BAD_REQUEST,
+        };
+        let retry_after = match &refusal {
+            Refusal::AskedTooOften { retry_after } => Some(*retry_after),
+            _ => None,
         };
         let cause = refusal.source().and_then(chain);
         let body = ErrorResponse {
@@ -130,7 +135,7 @@ impl From<Refusal> for Failure {
         Self {
             status,
             body,
-            retry_after: None,
+            retry_after,
             kind: Some(refusal.kind()),
         }
     }
@@ -166,16 +171,6 @@ impl From<&tka_operator::Error> for Failure {
                 "your session was ended, and only you begin it again",
                 &["sign in with `tka login`"],
             ),
-            Error::AskedTooOften { retry_after } => {
-                let advice = &[
-                    "wait as long as Retry-After says",
-                    "or talk to those who decide: `tka approvals` shows what waits already",
-                ];
-                Self {
-                    retry_after: u32::try_from(retry_after.as_secs().max(1)).ok(),
-                    ..Self::new(StatusCode::TOO_MANY_REQUESTS, error.to_string(), advice)
-                }
-            }
             Error::NotRecorded(source) => not_recorded(&**source),
             Error::NoAccount(_) => Self::not_signed_in(StatusCode::UNAUTHORIZED),
             _ if error.is_transient() => {

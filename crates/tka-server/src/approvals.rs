@@ -28,7 +28,7 @@ use crate::authorize::{FRESH, no_contact};
 use crate::identified::Identified;
 use crate::overseer::oversight;
 
-pub use self::directory::ApproverDirectory;
+pub use self::directory::{ApproverDirectory, Approvers};
 use self::records::ApprovalAudit;
 use self::verify::{Peers, Verified};
 pub use self::wait::{WaitOutcome, decided};

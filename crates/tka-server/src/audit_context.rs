@@ -71,13 +71,14 @@ impl AuditContext {
         self.method == Method::POST && self.path.strip_prefix(PREFIX) == Some("/login")
     }
 
-    /// Who was refused a session and why, if that is what was asked for and it was refused. Too many requests are none of that.
+    /// Who was refused a session and why, if that is what was asked for and it was refused. `kind` is that of a refusal. Too many requests have none, and are none of that.
     pub(crate) fn refused_a_session<'a>(
         &'a self,
         status: StatusCode,
+        kind: Option<&str>,
         why: Option<&'a RefusalCause>,
     ) -> Option<(&'a Caller, &'a str)> {
-        let refused = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
+        let refused = status.is_client_error() && (kind.is_some() || status != StatusCode::TOO_MANY_REQUESTS);
         (refused && self.is_sign_in()).then_some((&self.identified.get()?.caller, why?.0.as_str()))
     }
 

@@ -10,7 +10,7 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::state::{InMemoryState, NotKeyed};
 use governor::{NotUntil, Quota, RateLimiter};
-use tka_core::Caller;
+use tka_core::{Caller, Refusal};
 
 use crate::answer::Failure;
 use crate::config::{ApprovalRateLimit, RateLimit};
@@ -138,13 +138,15 @@ impl<C: Clock + Clone> ApprovalRates<C> {
         }
     }
 
-    /// Counts a new request of `caller`'s user, on whatever device. If it is one too many: after how long there may be another.
-    pub fn count(&self, caller: &Caller) -> Result<(), Duration> {
+    /// Counts a new request of `caller`'s user, on whatever device. If it is one too many, the refusal says after how long there may be another.
+    pub fn count(&self, caller: &Caller) -> Result<(), Refusal> {
         if self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(FORGET_EVERY) {
             self.users.retain_recent();
         }
         let counted = self.users.check_key(&caller.user_key().as_str().to_owned());
-        counted.map_err(|until| Duration::from_secs(seconds(&until, &self.clock).into()))
+        counted.map_err(|until| Refusal::AskedTooOften {
+            retry_after: seconds(&until, &self.clock),
+        })
     }
 }
 
@@ -228,7 +230,8 @@ mod tests {
         let ask = |device: &str| rates.count(&caller(device));
         assert_eq!((0..20).filter(|_| ask("n1").is_ok()).count(), 10);
         let minute = Duration::from_mins(1);
-        assert_eq!(ask("n2"), Err(minute), "the same user on another device");
+        let refused = Err(Refusal::AskedTooOften { retry_after: 60 });
+        assert_eq!(ask("n2"), refused, "the same user on another device");
         clock.advance(minute);
         assert_eq!((ask("n2").is_ok(), ask("n1").is_ok()), (true, false));
     }

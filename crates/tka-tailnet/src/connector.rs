@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use hyper::Uri;
 use hyper_util::rt::TokioIo;
+use rustix::fs::{Mode, OFlags};
 use tokio::net::UnixStream;
 use tower_service::Service;
 
@@ -56,11 +57,28 @@ impl UnixSocket {
 /// What tailscaled's container wrote last before it ended. In a pod the Helm chart's sidecar keeps it beside the socket, as `tailscaled.last-words`: the
 /// server may not read the log of another container.
 fn last_words(socket: &Path) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = rustix::fs::open(socket.with_extension("last-words"), flags, Mode::empty()).ok()?;
+    let file = File::from(file);
+    // A pipe would have this process wait.
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
     let mut text = Vec::new();
-    let file = File::open(socket.with_extension("last-words")).ok()?;
     file.take(LAST_WORDS_BYTES).read_to_end(&mut text).ok()?;
-    let words = excerpt(&String::from_utf8_lossy(&text));
+    let words = without_time(&excerpt(&String::from_utf8_lossy(&text)));
     (!words.is_empty()).then_some(words)
+}
+
+/// A line of a log without its date and time (`boot: 2026/11/27 19:00:00 no state`): a container that is started again and again says the same.
+fn without_time(line: &str) -> String {
+    let is_time = |word: &&str| {
+        let is_of_time = |c: char| c.is_ascii_digit() || matches!(c, '/' | ':' | '.');
+        let parts = |between: char| word.split(between).count();
+        word.chars().all(is_of_time) && (parts('/') == 3 || parts(':') == 3)
+    };
+    let words: Vec<_> = line.split(' ').filter(|word| !is_time(word)).collect();
+    words.join(" ")
 }
 
 impl Service<Uri> for UnixSocket {
@@ -104,6 +122,21 @@ mod tests {
         assert!(!said().contains('\u{1b}'), "{:?}", said());
         std::fs::write(&file, [b'x'; 100_000]).unwrap();
         assert!(said().len() < 1000, "{}", said().len());
+        // What is no file of its own says nothing.
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/etc/hostname", &file).unwrap();
+        assert!(!said().contains("said last"), "{}", said());
+        std::fs::remove_file(&file).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        assert!(!said().contains("said last"), "{}", said());
+    }
+
+    #[test]
+    fn same_end_at_another_time_is_the_same() {
+        let said = "boot: no rights on secret 10.0.0.1:443 a/b";
+        for line in ["boot: 2026/11/27 19:00:00 no rights on secret 10.0.0.1:443 a/b", said] {
+            assert_eq!(without_time(line), said);
+        }
     }
 
     #[test]

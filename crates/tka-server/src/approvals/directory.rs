@@ -4,25 +4,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
-use tka_core::{Caller, Oversight, RuleKey, may_decide};
+use jiff::Timestamp;
+use tka_core::{Caller, Identity, Oversight, RuleKey, may_decide};
 use tka_operator::{ApprovalRequest, WaitingSignIn};
-use tka_tailnet::{Peer, Status};
-use tokio::sync::Mutex;
+use tka_tailnet::{LocalApi, Peer, Status};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::verify::ANY_PORT;
 use crate::App;
-use crate::identify;
-use crate::overseer::oversight;
+use crate::identified::Identified;
 
-/// For how long it is remembered who has oversight.
+/// For how long it is remembered who has oversight, and that it could not be found out.
 const REMEMBERED: Duration = Duration::from_mins(1);
-/// How long finding out may keep an answer waiting. What takes longer is left out of it.
-const TIME_LIMIT: Duration = Duration::from_secs(2);
+/// How long an answer waits for what is being found out. Without it the answer has what was found before, or no names.
+const PATIENCE: Duration = Duration::from_millis(300);
 /// How many devices are asked about, those that are online first.
 const MOST_DEVICES: usize = 512;
 /// How many of them at a time: tailscaled has others to answer.
@@ -30,73 +30,124 @@ const AT_ONCE: usize = 8;
 /// How many names an answer has.
 const MOST_NAMES: usize = 10;
 
-/// Those with oversight of approvals, as the tailnet had them a moment ago.
+/// Those with oversight of approvals, as the tailnet had them a moment ago. One task at a time finds out for all who ask.
 #[derive(Debug, Default)]
-pub struct ApproverDirectory(Mutex<Option<Snapshot>>);
+pub struct ApproverDirectory(Mutex<Option<Round>>);
 
-#[derive(Clone, Debug)]
-struct Snapshot {
-    taken: Instant,
-    approvers: Arc<[(Caller, Oversight)]>,
+/// What is found out, and when that began.
+#[derive(Debug)]
+struct Round {
+    begun: Instant,
+    found: watch::Receiver<Option<Arc<Approvers>>>,
+}
+
+/// Those with oversight of approvals.
+#[derive(Debug, Default)]
+pub struct Approvers {
+    people: Vec<(Caller, Oversight)>,
+    /// Whether all devices of people were asked about, and each answered.
+    is_complete: bool,
 }
 
 // === impl ApproverDirectory ===
 
 impl ApproverDirectory {
-    /// The names of those who may approve `waiting`, in their order, ten at the most. None where that cannot be told just now.
-    pub async fn names(&self, app: &App, waiting: &WaitingSignIn) -> Option<Vec<String>> {
-        let approvers = timeout(TIME_LIMIT, self.approvers(app)).await.ok()??;
-        Some(names(&approvers, &waiting.caller, &waiting.rule, &waiting.request))
+    /// Those who may approve sign-ins, as they were a moment ago. None where that is not known just now.
+    pub async fn known(&self, app: &App) -> Option<Arc<Approvers>> {
+        let mut found = self.round(app);
+        let known = timeout(PATIENCE, found.wait_for(Option::is_some)).await;
+        known.ok()?.ok()?.clone()
     }
 
-    /// Where many ask at once, one finds out for all.
-    async fn approvers(&self, app: &App) -> Option<Arc<[(Caller, Oversight)]>> {
-        let mut kept = self.0.lock().await;
-        if let Some(snapshot) = kept.as_ref().filter(|kept| kept.taken.elapsed() < REMEMBERED) {
-            return Some(Arc::clone(&snapshot.approvers));
+    /// What is found out already, or from now on. What was found before counts until there is more.
+    fn round(&self, app: &App) -> watch::Receiver<Option<Arc<Approvers>>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(round) = kept.as_ref().filter(|round| round.begun.elapsed() < REMEMBERED) {
+            return round.found.clone();
         }
-        let taken = Instant::now();
-        let status = app.tailnet.status_with_peers().await;
-        let status = status
-            .inspect_err(|error| tracing::debug!(%error, "approvers not listed"))
-            .ok()?;
-        let devices = devices(&status);
-        let asked = stream::iter(devices).map(|address| approver(app, address));
-        let found: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
-        let approvers: Arc<[_]> = found.into_iter().flatten().collect();
-        *kept = Some(Snapshot {
-            taken,
-            approvers: Arc::clone(&approvers),
+        let before = kept.as_ref().and_then(|round| round.found.borrow().clone());
+        let (tell, found) = watch::channel(before);
+        let (tailnet, rules, now) = (app.tailnet.clone(), app.cap_name.clone(), (app.clock)());
+        tokio::spawn(async move {
+            let approvers = Approvers::find(&tailnet, &rules, now).await;
+            tell.send_replace(Some(Arc::new(approvers)));
         });
-        Some(approvers)
+        *kept = Some(Round {
+            begun: Instant::now(),
+            found: found.clone(),
+        });
+        found
+    }
+}
+
+// === impl Approvers ===
+
+impl Approvers {
+    /// Asks tailscaled about the devices of people. Where it does not say which there are, none are known.
+    async fn find(tailnet: &LocalApi, rules: &str, now: Timestamp) -> Self {
+        let status = match tailnet.status_with_peers().await {
+            Ok(status) => status,
+            Err(error) => {
+                tracing::debug!(%error, "approvers not listed");
+                return Self::default();
+            }
+        };
+        let (devices, is_cut) = devices(&status);
+        let asked = stream::iter(devices).map(|address| approver(tailnet, rules, now, address));
+        let found: Vec<_> = asked.buffer_unordered(AT_ONCE).collect().await;
+        Self {
+            is_complete: !is_cut && found.iter().all(Result::is_ok),
+            people: found.into_iter().filter_map(|found| found.ok().flatten()).collect(),
+        }
+    }
+
+    /// The names of those who may still approve `waiting`, in their order, ten at the most. None where it is not known that there are none, and where a
+    /// machine asks: what it is told is in some log.
+    #[must_use]
+    pub fn names(&self, waiting: &WaitingSignIn) -> Option<Vec<String>> {
+        if matches!(waiting.caller.identity, Identity::Machine { .. }) {
+            return None;
+        }
+        let names = names(&self.people, &waiting.caller, &waiting.rule, &waiting.request);
+        (self.is_complete || !names.is_empty()).then_some(names)
     }
 }
 
 /// Whose the device is that has `address`, where they may approve anything.
-async fn approver(app: &App, address: SocketAddr) -> Option<(Caller, Oversight)> {
-    let whois = app.tailnet.whois(address).await.ok()?;
-    let identified = identify::identified(app, whois).ok()?;
-    let oversight = oversight(&identified);
+async fn approver(
+    tailnet: &LocalApi,
+    rules: &str,
+    now: Timestamp,
+    address: SocketAddr,
+) -> Result<Option<(Caller, Oversight)>, ()> {
+    let whois = match tailnet.whois(address).await {
+        Ok(whois) => whois,
+        // It has left since.
+        Err(tka_tailnet::Error::NotFound { .. }) => return Ok(None),
+        Err(_) => return Err(()),
+    };
+    let identified = Identified::new(whois, rules, now, Instant::now()).map_err(drop)?;
+    let values = identified.oversight.iter().map(String::as_str);
+    // A value that cannot be read is told where its holder makes use of it.
+    let (oversight, _) = Oversight::parse(&identified.caller.identity, values);
     let may_approve = !identified.expired && !oversight.approve.is_empty();
-    may_approve.then_some((identified.caller, oversight))
+    Ok(may_approve.then_some((identified.caller, oversight)))
 }
 
-/// By value: where WhoIs finds the devices of the tailnet, those that are online first.
-fn devices(status: &Status) -> Vec<SocketAddr> {
-    let mut peers: Vec<&Peer> = status.peers.iter().filter(|peer| !peer.expired).collect();
+/// By value: where WhoIs finds the devices of people, those that are online first, and whether there are more.
+fn devices(status: &Status) -> (Vec<SocketAddr>, bool) {
+    let is_persons = |peer: &&Peer| !peer.expired && peer.tags.is_empty();
+    let mut peers: Vec<&Peer> = status.peers.iter().filter(is_persons).collect();
     peers.sort_by_key(|peer| !peer.online);
-    let addresses = peers.into_iter().filter_map(|peer| peer.tailscale_ips.first());
-    addresses
-        .map(|address| SocketAddr::new(*address, ANY_PORT))
-        .take(MOST_DEVICES)
-        .collect()
+    let addresses = peers.iter().filter_map(|peer| peer.tailscale_ips.first());
+    let devices = addresses.map(|address| SocketAddr::new(*address, ANY_PORT));
+    (devices.take(MOST_DEVICES).collect(), peers.len() > MOST_DEVICES)
 }
 
 /// By value: who of `approvers` may still decide about the `request` of `caller` for the rule of that `key`.
 fn names(approvers: &[(Caller, Oversight)], caller: &Caller, key: &RuleKey, request: &ApprovalRequest) -> Vec<String> {
-    let may = |(approver, oversight): &&(Caller, Oversight)| {
-        may_decide(approver, oversight, caller, key, request.machines).is_ok()
-    };
+    let may =
+        |(approver, oversight): &&(Caller, Oversight)| may_decide(approver, oversight, caller, key, false).is_ok();
     let voted: BTreeSet<_> = request.approvals.iter().map(|vote| vote.key.as_str()).collect();
     // A person with two devices is one.
     let people: BTreeMap<_, _> = approvers
@@ -168,8 +219,9 @@ mod tests {
         let vote = Vote::new(&alice, None, at(110));
         let voted = request.decided(ApprovalDecision::Approve, vote, at(110)).unwrap();
         assert_eq!(names(&all, &bob, &key, &voted), ["carol@example.com"]);
+        // A machine is none whom a person could ask.
         let (key, counts_machines) = asked(r#"{"machines": true}"#);
-        assert_eq!(names(&all, &bob, &key, &counts_machines).len(), 3);
+        assert_eq!(names(&all, &bob, &key, &counts_machines).len(), 2);
         assert_eq!(names(&[], &bob, &key, &request), [""; 0]);
     }
 
@@ -192,11 +244,12 @@ mod tests {
         let mut peers: serde_json::Map<_, _> = (0..600).map(|id| (format!("k{id}"), peer(id, false, false))).collect();
         peers.insert("on".into(), peer(900, true, false));
         peers.insert("gone".into(), peer(901, true, true));
+        let mut server = peer(902, true, false);
+        server["Tags"] = json!(["tag:server"]);
+        peers.insert("server".into(), server);
         let status = json!({"Version": "1", "TUN": false, "BackendState": "Running", "Peer": peers});
-        let found = devices(&serde_json::from_value(status).unwrap());
-        assert_eq!(
-            (found.len(), found[0].to_string()),
-            (MOST_DEVICES, "100.64.3.150:1".to_owned())
-        );
+        let (found, is_cut) = devices(&serde_json::from_value(status).unwrap());
+        assert_eq!((found.len(), is_cut), (MOST_DEVICES, true));
+        assert_eq!(found[0].to_string(), "100.64.3.150:1");
     }
 }

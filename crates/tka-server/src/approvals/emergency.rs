@@ -22,6 +22,8 @@ use crate::authorize::no_contact;
 
 /// How often one that none has acknowledged is told again.
 const AGAIN: SignedDuration = SignedDuration::from_hours(24);
+/// By how much clocks may differ.
+const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// How often it is looked whether one is to be told again.
 const LOOK: Duration = Duration::from_mins(5);
 
@@ -49,9 +51,11 @@ pub(crate) fn told_again_at(emergency: &UnacknowledgedSignIns) -> Timestamp {
     emergency.told.checked_add(AGAIN).unwrap_or(emergency.told)
 }
 
-/// By value: whether sign-ins that were last `told` then are to be told again at `now`.
-fn is_due(told: Timestamp, now: Timestamp) -> bool {
-    now.duration_since(told) >= AGAIN
+/// By value: whether sign-ins are to be told again at `now` that were `told` then, as it is written down, and `told_here` by this replica. A time that is
+/// still to come was written by a clock that was ahead, and counts for nothing.
+fn is_due(told: Timestamp, told_here: Option<Timestamp>, now: Timestamp) -> bool {
+    let told = (told.duration_since(now) <= AHEAD).then_some(told);
+    told.max(told_here).is_none_or(|told| now.duration_since(told) >= AGAIN)
 }
 
 // === impl Approver ===
@@ -177,15 +181,15 @@ impl Reminder {
 /// Does what is due about one of them.
 async fn remind(app: &App, emergency: &UnacknowledgedSignIns, told: &mut ToldHere) -> Result<(), Failure> {
     let now = (app.clock)();
-    let told_here = told.get(&emergency.name).copied().unwrap_or(emergency.told);
-    if is_due(emergency.told.max(told_here), now) {
+    let told_here = told.get(&emergency.name).copied();
+    if is_due(emergency.told, told_here, now) {
         app.audit.unacknowledged(emergency).await?;
         app.sessions.tell_unacknowledged(emergency);
         told.insert(emergency.name.clone(), now);
         let (session, username) = (&emergency.name, emergency.caller.username());
         tracing::warn!(%session, username, "break-glass sign-in not acknowledged");
         app.sessions.record_reminder(emergency, now).await?;
-    } else if told_here > emergency.told {
+    } else if let Some(told_here) = told_here.filter(|told_here| *told_here > emergency.told) {
         // It was told, and that could not be written down.
         app.sessions.record_reminder(emergency, told_here).await?;
     }
@@ -269,10 +273,25 @@ mod tests {
     #[test]
     fn it_is_told_again_each_day() {
         let at = |hours: i64| Timestamp::from_second(hours * 3600).unwrap();
-        let is_due = |told: i64, now: i64| is_due(at(told), at(now));
-        assert_eq!([is_due(0, 0), is_due(0, 23), is_due(24, 47)], [false; 3]);
-        assert_eq!([is_due(0, 24), is_due(24, 48), is_due(0, 10_000)], [true; 3]);
-        // A clock that was set back tells nothing twice.
-        assert!(!is_due(48, 24));
+        let is_due = |told: i64, here: Option<i64>, now: i64| is_due(at(told), here.map(at), at(now));
+        let none = [
+            is_due(0, None, 0),
+            is_due(0, None, 23),
+            is_due(24, None, 47),
+            is_due(0, Some(24), 30),
+        ];
+        assert_eq!(none, [false; 4]);
+        let due = [
+            is_due(0, None, 24),
+            is_due(24, None, 48),
+            is_due(0, None, 10_000),
+            is_due(0, Some(24), 48),
+        ];
+        assert_eq!(due, [true; 4]);
+        // Clocks differ a little. One that is far ahead silences nothing, and is told once.
+        assert_eq!(
+            [is_due(25, None, 24), is_due(48, None, 24), is_due(48, Some(24), 25)],
+            [false, true, false]
+        );
     }
 }

@@ -75,7 +75,7 @@ pub async fn audited(State(app): State<Arc<App>>, mut request: Request, next: Ne
         let kind = response.extensions().get::<RefusalKind>().map(|kind| kind.0);
         app.metrics.refused(status, kind);
         app.audit.refused(&context, status, why);
-        if let Some((caller, why)) = context.refused_a_session(status, why)
+        if let Some((caller, why)) = context.refused_a_session(status, kind, why)
             && app.rates.allow_event(caller)
         {
             app.sessions.emit_refused_event(caller, why);

@@ -61,15 +61,20 @@ pub(super) async fn list(
         app.audit.record_view(&context, look).await?;
     }
     all.sort_by_key(|waiting| waiting.request.requested);
-    let mut items = Vec::with_capacity(all.len() + broken.len());
-    for waiting in &all {
-        items.push(view::approval(&app, waiting, &approver).await);
-    }
+    let approvers = if all.iter().any(|waiting| approver.owns(waiting)) {
+        app.approvers.known(&app).await
+    } else {
+        None
+    };
+    let approvers = approvers.as_deref();
+    let waiting = all
+        .iter()
+        .map(|waiting| view::approval(&app, waiting, &approver, approvers));
     broken.sort_by_key(|emergency| emergency.last().map(|last| last.at));
     let broken = broken
         .iter()
         .map(|emergency| view::emergency(emergency, &approver, false));
-    items.extend(broken);
+    let items = waiting.chain(broken).collect();
     Ok(([(CACHE_CONTROL, "no-store")], Json(ApprovalList { items })).into_response())
 }
 
@@ -112,7 +117,7 @@ pub(super) async fn decide(
         match said {
             DecisionKind::Decides(decision) => {
                 let waiting = approver.decide(&app, &context, &name, &decision).await?;
-                Ok(Json(view::approval(&app, &waiting, &approver).await))
+                Ok(Json(view::approval(&app, &waiting, &approver, None)))
             }
             DecisionKind::Acknowledges(seen) => {
                 let emergency = approver.acknowledge(&app, &context, &name, &seen).await?;
@@ -150,7 +155,7 @@ pub(super) async fn withdraw(
     work.run_to_completion(async move {
         let approver = Approver::new(&identified);
         let waiting: WaitingSignIn = approvals::withdraw(&app, &context, &approver, &name).await?;
-        Ok(Json(view::approval(&app, &waiting, &approver).await))
+        Ok(Json(view::approval(&app, &waiting, &approver, None)))
     })
     .await
 }

@@ -14,7 +14,7 @@ use tka_operator::{RequestState, StoredSession, UnacknowledgedSignIns, Vote, Wai
 
 use super::credential::issued;
 use crate::answer::Failure;
-use crate::approvals::{Approver, emergency};
+use crate::approvals::{Approver, Approvers, emergency};
 use crate::audit_context::AuditContext;
 use crate::authorize::Authorization;
 use crate::{App, cluster};
@@ -33,17 +33,18 @@ pub(super) fn login(session: &Session) -> LoginResponse {
 
 /// `session`, which is what `waiting` would give, and how that stands.
 pub(super) async fn awaiting(app: &App, session: &Session, waiting: &WaitingSignIn) -> LoginResponse {
+    let approvers = app.approvers.known(app).await;
     LoginResponse {
-        approval: Some(own_status(app, waiting).await),
+        approval: Some(own_status(app, waiting, approvers.as_deref())),
         ..login(session)
     }
 }
 
-/// How `waiting` stands, for the one who asked: with those whom they may ask to approve it.
-async fn own_status(app: &App, waiting: &WaitingSignIn) -> ApprovalStatus {
+/// How `waiting` stands, for the one who asked: with those of the `approvers` whom they may ask to approve it.
+fn own_status(app: &App, waiting: &WaitingSignIn, approvers: Option<&Approvers>) -> ApprovalStatus {
     let mut status = status(app, waiting);
     if status.state == ApprovalState::Waiting {
-        status.approvers = app.approvers.names(app, waiting).await;
+        status.approvers = approvers.and_then(|approvers| approvers.names(waiting));
     }
     status
 }
@@ -68,7 +69,14 @@ fn status(app: &App, waiting: &WaitingSignIn) -> ApprovalStatus {
 }
 
 /// `waiting` as `approver` sees it.
-pub(super) async fn approval(app: &App, waiting: &WaitingSignIn, approver: &Approver) -> ApprovalInfo {
+///
+/// Where that is its own caller, it says who of the `approvers` may decide.
+pub(super) fn approval(
+    app: &App,
+    waiting: &WaitingSignIn,
+    approver: &Approver,
+    approvers: Option<&Approvers>,
+) -> ApprovalInfo {
     let request = &waiting.request;
     let vote = |vote: &Vote| ApprovalVote {
         username: vote.username.clone(),
@@ -76,7 +84,7 @@ pub(super) async fn approval(app: &App, waiting: &WaitingSignIn, approver: &Appr
         comment: vote.comment.clone(),
     };
     let status = if approver.owns(waiting) {
-        own_status(app, waiting).await
+        own_status(app, waiting, approvers)
     } else {
         status(app, waiting)
     };
