@@ -141,7 +141,7 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Vec<document::KeyValue>, Problem> {
     };
     let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
     let text = text.ok_or_else(|| problem(None, "it is not UTF-8: save it as UTF-8".into()))?;
-    document::read(text).map_err(|error| problem(error.line, format!("it is not YAML: {}", error.why)))
+    document::read(text).map_err(|error| problem(error.line, error.why))
 }
 
 #[cfg(test)]

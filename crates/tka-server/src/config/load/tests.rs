@@ -236,6 +236,19 @@ fn what_is_no_yaml_is_named_with_its_line() {
     assert!(wrong("tailscale: [")[0].contains("it is not YAML"));
     assert!(wrong("debug: true\n  a: b\n")[0].starts_with("2: it is not YAML"));
     assert!(wrong("- 1")[0].contains("it is not YAML"));
+    assert!(wrong("- 1")[0].contains("it is a list"));
+    assert_eq!(wrong("- 1")[0].matches("YAML").count(), 1);
+}
+
+/// `config check` says so of a file that helm or an editor has ended with `---`.
+#[test]
+fn last_line_of_dashes_is_no_second_document() {
+    assert!(from("debug: true\n---\n", &[], &[]).unwrap().debug);
+    let two = wrong("debug: true\n---\nlog:\n  format: text\n");
+    assert_eq!(
+        two,
+        ["3: another YAML document begins, and one alone can be the configuration: put all settings into one"]
+    );
 }
 
 /// A key in two ways of writing is one key: which of them holds would be a guess.
