@@ -327,16 +327,22 @@ fn recipients_are_named_or_the_key_is_left_out() {
 #[test]
 fn file_in_another_encoding_is_refused_with_advice() {
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let said = |bytes: Vec<u8>| {
+        let loaded = Source::default().resolve_layers(Some("f".into()), bytes, |_| None);
+        loaded.unwrap_err().to_string()
+    };
     let (marked, latin1) = (utf16("\u{feff}debug: true"), b"# M\xe4rz\n".to_vec());
-    for bytes in [marked, utf16("debug: true"), latin1] {
-        let error = Source::default()
-            .resolve_layers(Some("f".into()), bytes, |_| None)
-            .unwrap_err();
-        assert!(
-            error.to_string().ends_with("f: it is not UTF-8: save it as UTF-8"),
-            "{error}"
-        );
+    for bytes in [marked, utf16("debug: true")] {
+        let error = said(bytes);
+        assert!(error.ends_with("f: it is not UTF-8: save it as UTF-8"), "{error}");
     }
+    for (bytes, line) in [(latin1.clone(), 1), ([b"debug: true\n\n", &*latin1].concat(), 3)] {
+        let error = said(bytes);
+        let expected = format!("f:{line}: it is not UTF-8: save it as UTF-8");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+    let nul = said(b"debug: true\n# a\0b\n".to_vec());
+    assert!(nul.contains("f:2: it has a NUL byte"), "{nul}");
     assert!(from("\u{feff}debug: true", &[], &[]).unwrap().debug);
 }
 
