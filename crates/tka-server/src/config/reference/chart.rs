@@ -131,6 +131,20 @@ fn control_url_has_a_port_that_there_is() {
     }
 }
 
+/// YAML makes 1000 of `1e3`, 83 of `0123` and 31 of `0x1F`.
+#[test]
+fn tag_of_an_image_is_a_text() {
+    let validator = validator("/definitions/image");
+    let image = |tag: &Value| json!({"repository": "r/tka", "tag": tag, "digest": "", "pullPolicy": "Always"});
+    for tag in ["", "1e3", "0123", "v1.2.3_x-y"] {
+        assert!(validator.is_valid(&image(&tag.into())), "{tag}");
+    }
+    for yaml in ["1e3", "0123", "0x1F", "1000", "1.5", "true", "~"] {
+        let tag: Value = serde_saphyr::from_str(yaml).unwrap();
+        assert!(!validator.is_valid(&image(&tag)), "{yaml}: {tag}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_api_endpoint_divides_chart_and_server(
