@@ -214,6 +214,46 @@ xyzzy: {a: b}
     );
 }
 
+/// An advice that is followed leads to no other mistake.
+#[test]
+fn number_without_its_unit_is_not_put_into_quotes() {
+    let text = "tailscale: {maxUnverified: 60}\nserver: {readTimeout: 1.5}\noperator: {maxCredentialPeriod: true}\n";
+    let unit = |number: &str| {
+        format!(
+            "\"{number}\" is not a duration: write its unit, such as \"{number}m\" for minutes or \"{number}h\" for hours"
+        )
+    };
+    assert_eq!(
+        wrong(text),
+        [
+            format!("1: tailscale.maxUnverified: {}", unit("60")),
+            format!("2: server.readTimeout: {}", unit("1.5")),
+            "3: operator.maxCredentialPeriod: \"true\" is not a duration: write numbers with units, such as \"30m\", \"8h\" or \"1h30m\", \
+             and 24 hours for a day"
+                .to_owned(),
+        ]
+    );
+    for key in keys()
+        .settings()
+        .iter()
+        .filter(|key| key.expected().as_deref() == Some("a text"))
+    {
+        let nest = |inner, part| format!("{{{part}: {inner}}}");
+        let of = |value: &str| key.name.rsplit('.').fold(value.to_owned(), nest);
+        let advised = |problem: &String| problem.contains("put it into quotes");
+        if wrong(&of("60")).iter().any(advised) {
+            let quoted = Source::default().resolve_layers(Some("f".into()), of("'60'").into(), |_| None);
+            let problems = quoted.err().map(|error| error.to_string()).unwrap_or_default();
+            // `tls` wants two keys.
+            assert!(
+                problems.is_empty() || problems.contains("it is missing"),
+                "{}: {problems}",
+                key.name
+            );
+        }
+    }
+}
+
 #[test]
 fn wrong_values_of_the_environment_and_of_flags_are_named() {
     let environment = [("TKA_TAILSCALE_PORT", "70000"), ("TKA_OPERATOR_MINPERIOD", "soon")];
