@@ -119,7 +119,7 @@ also has a hash, so it has at most 52 characters. What is changed gets a digest,
 {{/* An image, by its digest if there is one: (list IMAGE DEFAULT-TAG). */}}
 {{- define "tka.image" -}}
 {{- $image := index . 0 -}}
-{{- $tag := include "tka.text" $image.tag | default (index . 1) -}}
+{{- $tag := $image.tag | default (index . 1) -}}
 {{- if $image.digest }}{{ printf "%s@%s" $image.repository $image.digest }}{{ else }}{{ printf "%s:%s" $image.repository $tag }}{{ end -}}
 {{- end -}}
 

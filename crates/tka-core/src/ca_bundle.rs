@@ -2,8 +2,9 @@
 
 use data_encoding::BASE64;
 use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject;
 use thiserror::Error;
+
+use crate::private_key;
 
 const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
@@ -86,18 +87,15 @@ impl CaBundle {
     /// [`AppendCertsFromPEM`](https://pkg.go.dev/crypto/x509#CertPool.AppendCertsFromPEM)), the text is refused: it was meant to count.
     pub fn parse(text: &str) -> Result<Self, CaBundleError> {
         let pem = pem(text)?;
-        let expected = certificates_marked(&pem)?;
-        let mut certificates = Vec::with_capacity(expected);
-        for found in CertificateDer::pem_slice_iter(pem.as_bytes()) {
-            let number = certificates.len() + 1;
-            let certificate = found.ok().filter(is_x509);
-            certificates.push(certificate.ok_or(CaBundleError::NotACertificate { number })?);
+        let mut certificates = Vec::new();
+        for (number, body) in (1..).zip(certificate_bodies(&pem)?) {
+            let certificate = certificate(body).ok_or(CaBundleError::NotACertificate { number })?;
+            certificates.push(certificate);
         }
-        match certificates.len() {
-            0 => Err(CaBundleError::NoCertificate),
-            count if count == expected => Ok(Self(certificates)),
-            count => Err(CaBundleError::NotACertificate { number: count + 1 }),
+        if certificates.is_empty() {
+            return Err(CaBundleError::NoCertificate);
         }
+        Ok(Self(certificates))
     }
 
     /// The certificates.
@@ -131,80 +129,110 @@ impl CaBundle {
 
 /// The PEM that `text` is, or holds in base64.
 fn pem(text: &str) -> Result<String, CaBundleError> {
+    refuse_private_key(text)?;
     if text.contains(DASHES) {
-        return without_private_key(text.into());
+        return Ok(text.into());
     }
-    let compact: String = text.split_whitespace().collect();
-    let decoded = decode(&compact).ok_or(CaBundleError::NeitherPemNorBase64)?;
+    let decoded = decode(text).ok_or(CaBundleError::NeitherPemNorBase64)?;
+    refuse_private_key(&decoded)?;
     if decoded.contains(DASHES) {
-        return without_private_key(decoded);
+        return Ok(decoded);
     }
-    let compact: String = decoded.split_whitespace().collect();
-    match decode(&compact) {
-        Some(inner) if inner.contains(DASHES) => without_private_key(inner).and(Err(CaBundleError::Twice)),
-        _ => Err(CaBundleError::NotPem),
-    }
+    let Some(inner) = decode(&decoded) else {
+        return Err(CaBundleError::NotPem);
+    };
+    refuse_private_key(&inner)?;
+    Err(if inner.contains(DASHES) {
+        CaBundleError::Twice
+    } else {
+        CaBundleError::NotPem
+    })
 }
 
-/// Comments may be in any encoding.
+/// What `base64` holds. Comments may be in any encoding.
 fn decode(base64: &str) -> Option<String> {
-    let bytes = BASE64.decode(base64.as_bytes()).ok()?;
+    let compact: String = base64.split_whitespace().collect();
+    let bytes = BASE64.decode(compact.as_bytes()).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Markers count in whatever way they are damaged: folded, indented, cut off, in small letters.
-fn without_private_key(pem: String) -> Result<String, CaBundleError> {
-    let letters = pem.replace("\\n", "").replace("\\r", "");
-    let letters = letters.chars().filter(|c| !c.is_whitespace());
-    let letters: String = letters.map(|c| c.to_ascii_uppercase()).collect();
-    let is_marker = |part: &str| part.starts_with("BEGIN") || part.starts_with("END");
-    let mut parts = letters.split('-');
-    if parts.any(|part| is_marker(part) && part.ends_with("PRIVATEKEY")) {
+/// It counts wherever it stands, in a comment too: others can read what the configuration holds.
+fn refuse_private_key(text: &str) -> Result<(), CaBundleError> {
+    if private_key::is_in(text) {
         return Err(CaBundleError::PrivateKey);
     }
-    Ok(pem)
+    Ok(())
 }
 
-/// How many certificates the markers of `pem` announce, if all of them are where kubectl looks for them.
-fn certificates_marked(pem: &str) -> Result<usize, CaBundleError> {
+/// The bodies of the certificates in `pem`, if all markers are where kubectl looks for them. A commented-out certificate is none.
+fn certificate_bodies(pem: &str) -> Result<Vec<&str>, CaBundleError> {
     if pem.starts_with('\u{feff}') {
         return Err(CaBundleError::ByteOrderMark);
     }
-    let (mut count, mut open) = (0, None);
+    let (mut bodies, mut open, mut is_folded) = (Vec::new(), None, false);
+    let mut at = 0;
     for (line, text) in (1..).zip(pem.split('\n')) {
+        let begins = at;
+        at += text.len() + 1;
         match (marker(text, line)?, open) {
             (Marker::None, _) => {}
+            (Marker::Comment { is_whole_block }, _) => is_folded |= is_whole_block,
             (Marker::Begin(label), None) => {
                 refuse_other_form(label, line)?;
-                count += usize::from(label == CERTIFICATE);
-                open = Some((label, line));
+                open = Some((label, line, at));
             }
-            (Marker::End(label), Some((begun, _))) if label == begun => open = None,
-            (Marker::Begin(_) | Marker::End(_), Some((_, line))) => return Err(CaBundleError::CutOff { line }),
+            (Marker::End(label), Some((begun, _, body))) if label == begun => {
+                if label == CERTIFICATE {
+                    bodies.push(&pem[body..begins]);
+                }
+                open = None;
+            }
+            (Marker::Begin(_) | Marker::End(_), Some((_, line, _))) => return Err(CaBundleError::CutOff { line }),
             (Marker::End(_), None) => return Err(CaBundleError::CutOff { line }),
         }
     }
     match open {
-        Some((_, line)) => Err(CaBundleError::CutOff { line }),
-        None => Ok(count),
+        Some((_, line, _)) => Err(CaBundleError::CutOff { line }),
+        None if bodies.is_empty() && is_folded => Err(CaBundleError::Folded),
+        None => Ok(bodies),
     }
+}
+
+/// The certificate whose body that is. Blanks, tabs and line ends do not count, as in Go's
+/// [`encoding/pem`](https://cs.opensource.google/go/go/+/master:src/encoding/pem/pem.go).
+fn certificate(body: &str) -> Option<CertificateDer<'static>> {
+    let base64: String = body
+        .chars()
+        .filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n'))
+        .collect();
+    let certificate = CertificateDer::from(BASE64.decode(base64.as_bytes()).ok()?);
+    is_x509(&certificate).then_some(certificate)
 }
 
 enum Marker<'a> {
     None,
+    /// One that is commented out. Whether the line has a block from its beginning to its end: perhaps it is a file whose lines are folded into
+    /// one, and which begins with a comment.
+    Comment {
+        is_whole_block: bool,
+    },
     Begin(&'a str),
     End(&'a str),
 }
 
 /// What a line marks.
 fn marker(text: &str, line: usize) -> Result<Marker<'_>, CaBundleError> {
-    let text = text.trim_end();
+    let text = text.strip_suffix('\r').unwrap_or(text).trim_end_matches([' ', '\t']);
     let found = text.matches(BEGIN).count() + text.matches(END).count();
     if found == 0 {
         return Ok(Marker::None);
     }
     if text.contains("\\n") {
         return Err(CaBundleError::EscapedLineBreaks);
+    }
+    if text.trim_start().starts_with('#') {
+        let is_whole_block = found > 1;
+        return Ok(Marker::Comment { is_whole_block });
     }
     let (begin, end) = (text.strip_prefix(BEGIN), text.strip_prefix(END));
     let Some(label) = begin.or(end) else {
@@ -260,6 +288,7 @@ mod tests {
     /// `cases.md 3`: what kubectl reads is read, be it PEM or base64 of it, and what is kept are the certificates.
     #[test]
     fn certificates_are_kept_and_nothing_else() {
+        let commented = format!("# {}\n", CA.trim_end().replace('\n', "\n# "));
         let crl = "-----BEGIN X509 CRL-----\nTUlJQg==\n-----END X509 CRL-----\n";
         for text in [
             CA.to_owned(),
@@ -269,7 +298,16 @@ mod tests {
             format!("not the private key\n{CA}"),
             CA.replace('\n', "\r\n"),
             CA.replace('\n', " \n"),
+            CA.replace('\n', "\t\n"),
+            CA.replace('\n', " \t\r\n"),
+            CA.replace('\n', "\n\t").replace("\t-----", "-----"),
+            CA.replace('\n', "\n\n"),
             format!("{crl}{CA}{crl}"),
+            format!("{commented}{CA}"),
+            format!("{CA}{commented}"),
+            format!("  {}{CA}", commented.replace("# ", "#")),
+            format!("# put it between -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----\n{CA}"),
+            format!("# -----BEGIN CERTIFICATE and so on\n{CA}"),
         ] {
             assert_eq!(outcome(&text).as_deref(), Ok(CA), "{text}");
         }
@@ -292,6 +330,11 @@ mod tests {
             KEY.to_lowercase(),
             KEY.replace("-----END EC PRIVATE KEY-----\n", ""),
             KEY.replace('\n', "\n    "),
+            format!("# {}\n", KEY.trim_end().replace('\n', "\n# ")),
+            KEY.replace("EC PRIVATE KEY", "PGP PRIVATE KEY BLOCK"),
+            KEY.replace("PRIVATE KEY", "PRIVATE\u{200b}KEY"),
+            format!("# {}\n", BASE64.encode(KEY.as_bytes())),
+            "PuTTY-User-Key-File-2: ssh-rsa\nPrivate-Lines: 1\nTk9UIEEgUkVBTCBLRVk=\n".to_owned(),
         ] {
             for text in [
                 key.clone(),
@@ -325,6 +368,19 @@ mod tests {
             (CA.replace('\n', " "), CaBundleError::Folded),
             (blank_lines.replace("\n\n", " "), CaBundleError::Folded),
             (CA.replace('\n', "\\n"), CaBundleError::EscapedLineBreaks),
+            (format!("# the CA {}", CA.replace('\n', " ")), CaBundleError::Folded),
+            (
+                format!("# the CA\\n{}", CA.replace('\n', "\\n")),
+                CaBundleError::EscapedLineBreaks,
+            ),
+            (CA.replace(body, &format!("# {body}")), not_a_certificate(1)),
+            (CA.replace(body, &format!("{body}\u{a0}")), not_a_certificate(1)),
+            (CA.replace("-----END", "# -----END"), cut_off(1)),
+            (format!("# {CA}"), cut_off(11)),
+            (
+                CA.replace("E-----\n", "E-----\u{a0}\n"),
+                CaBundleError::Marker { line: 1 },
+            ),
             (CA.replace('\n', "\n  "), indented(10)),
             (format!("  {CA}"), indented(1)),
             (format!("\u{feff}{CA}"), CaBundleError::ByteOrderMark),
@@ -341,7 +397,7 @@ mod tests {
             (public_key.into(), CaBundleError::NoCertificate),
             ("# -----".into(), CaBundleError::NoCertificate),
         ] {
-            let line_ten = expected == indented(10) || expected == cut_off(10);
+            let line_ten = [indented(10), cut_off(10), cut_off(11)].contains(&expected);
             let found = outcome(&text);
             match (&found, line_ten) {
                 (Err(CaBundleError::Indented { .. } | CaBundleError::CutOff { .. }), true) => {}

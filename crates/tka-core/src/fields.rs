@@ -32,13 +32,27 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, FieldsError> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(FieldsError::NotAnObject);
     }
-    let wrong = |error: serde_json::Error| FieldsError::Wrong(without_position(&error.to_string()));
-    let value: Value = serde_json::from_str(text).map_err(wrong)?;
+    let value: Value =
+        serde_json::from_str(text).map_err(|error| FieldsError::Wrong(without_position(&error.to_string())))?;
     if let Some(blank) = value.as_object().and_then(blank_within) {
         return Err(blank);
     }
     // From the text once more: a `Value` has forgotten which fields were there twice.
-    serde_json::from_str(text).map_err(wrong)
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| FieldsError::Wrong(with_field(&error)))
+}
+
+/// What is wrong, and with which field.
+fn with_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
+    let why = match without_position(&error.inner().to_string()) {
+        // Of an alternative serde_json says only so much.
+        why if why == "expected value" => "the expected value is a text, and this is none".to_owned(),
+        why => why,
+    };
+    let field = crate::shorten(&error.path().to_string());
+    // A missing field is one of the whole; one that is not known or there twice is named already.
+    let is_named = field == "." || why.contains(&format!("`{field}`"));
+    if is_named { why } else { format!("`{field}`: {why}") }
 }
 
 fn blank_within(fields: &serde_json::Map<String, Value>) -> Option<FieldsError> {
@@ -82,6 +96,15 @@ mod tests {
         list: Option<Vec<String>>,
         #[expect(dead_code, reason = "only whether it is read matters")]
         inner: Option<Inner>,
+        #[expect(dead_code, reason = "only whether it is read matters")]
+        word: Option<Word>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "lowercase")]
+    enum Word {
+        One,
+        Two,
     }
 
     #[derive(Debug, Deserialize)]
@@ -112,5 +135,51 @@ mod tests {
         ] {
             assert!(said(text).unwrap_or_default().contains(expected), "{text}");
         }
+    }
+    #[test]
+    fn wrong_value_is_named_with_its_field() {
+        let said = |text: &str| read::<Outer>(text).unwrap_err().to_string();
+        for (text, expected) in [
+            (
+                r#"{"word": ["one"]}"#,
+                "`word`: the expected value is a text, and this is none",
+            ),
+            (
+                r#"{"word": true}"#,
+                "`word`: the expected value is a text, and this is none",
+            ),
+            (
+                r#"{"word": "three"}"#,
+                "`word`: unknown variant `three`, expected `one` or `two`",
+            ),
+            (
+                r#"{"list": "a"}"#,
+                "`list`: invalid type: string \"a\", expected a sequence",
+            ),
+            (
+                r#"{"list": ["a", 1]}"#,
+                "`list[1]`: invalid type: integer `1`, expected a string",
+            ),
+            (
+                r#"{"inner": {"count": "1"}}"#,
+                "`inner.count`: invalid type: string \"1\", expected u32",
+            ),
+            (r#"{"inner": {"Count": 1}}"#, "unknown field `Count`, expected `count`"),
+            (
+                r#"{"a": 1}"#,
+                "unknown field `a`, expected one of `list`, `inner`, `word`",
+            ),
+            (r#"{"list": ["a"], "list": ["b"]}"#, "duplicate field `list`"),
+        ] {
+            let said = said(text);
+            assert!(said.ends_with(expected), "{text}: {said}");
+            assert_eq!(
+                said.starts_with('`'),
+                expected.starts_with('`') || text.contains("Count"),
+                "{text}: {said}"
+            );
+        }
+        assert_eq!(said(r#"{"list": }"#), "expected value");
+        assert_eq!(said(r#"{"list": ["a"]} x"#), "trailing characters");
     }
 }

@@ -14,6 +14,7 @@ mod instance;
 pub mod names;
 pub mod oversight;
 pub mod period;
+mod private_key;
 pub mod refusal;
 pub mod request;
 pub mod revocation;

@@ -51,6 +51,8 @@ impl TryFrom<String> for RoleName {
             || text == "."
             || text == ".."
             || text.contains(['/', '%'])
+            // Kubernetes lets it through. It is a slip, and the role that was meant has none.
+            || text.trim() != text
             || text.chars().any(char::is_control);
         if refused {
             return Err(NameError {

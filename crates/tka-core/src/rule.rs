@@ -341,6 +341,18 @@ mod tests {
         assert!(why(&many(MAX_NAMESPACES + 1)).contains("more than 100"));
         assert!(with(r#""name": "on call""#).contains("cannot be the name of a rule"));
         assert!(with(r#""max_sessions": 0"#).contains("nonzero"));
+        assert!(with(r#""access": ["gateway"]"#).contains("`access`: the expected value is a text"));
+        assert!(with(r#""recording": true"#).contains("`recording`: the expected value is a text"));
+        assert!(with(r#""idle": 900"#).contains("`idle`: invalid type"));
+        assert!(with(r#""approval": {"within": 15}"#).contains("`approval.within`: invalid type"));
+        assert!(with(r#""approval": [1]"#).contains("`approval`: invalid type"));
+        for role in [" ", "view ", "\u{a0}view"] {
+            let why = why(&format!(r#"{{"role": "{role}", "period": "1h"}}"#));
+            assert!(
+                why.contains("`role`: ") && why.contains("cannot be the name of a ClusterRole"),
+                "{why}"
+            );
+        }
         assert!(with(r#""require_reason": "yes""#).contains("expected a boolean"));
     }
 

@@ -127,7 +127,7 @@ impl Raw {
     /// Where the thing is that an error speaks of: its first word in backticks is a field. The value itself if there is no such field.
     pub(crate) fn place_of(&self, error: &str) -> usize {
         let named = error.split('`').nth(1).unwrap_or_default();
-        let name = named.split(['.', ':']).next().unwrap_or_default();
+        let name = named.split(['.', ':', '[']).next().unwrap_or_default();
         // A field that is there twice is wrong at its second place.
         let field = self.fields.iter().rev().find(|field| field.text == name);
         field.map_or(self.at, |field| field.at)

@@ -61,8 +61,26 @@ fn what_the_server_would_refuse_is_found_in_its_words_and_place() {
         (
             r#"{"role": "view", "period": "soon"}"#,
             Kind::MalformedRule,
-            1,
+            18,
             "\"soon\" is not a duration",
+        ),
+        (
+            r#"{"role": "view", "period": "1h", "access": ["gateway"]}"#,
+            Kind::MalformedRule,
+            34,
+            "`access`: the expected value is a text",
+        ),
+        (
+            r#"{"role": "view", "period": "1h", "namespaces": ["dev", "Dev"]}"#,
+            Kind::MalformedRule,
+            34,
+            "`namespaces[1]`: \"Dev\" cannot be the name of a namespace",
+        ),
+        (
+            r#"{"role": " ", "period": "1h"}"#,
+            Kind::MalformedRule,
+            2,
+            "`role`: \" \" cannot be the name of a ClusterRole",
         ),
         (
             r#"{"role": "view", "period": "1h", "idle": null}"#,

@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use thiserror::Error;
 use tka_api::http::ClusterInfo;
 use tka_api::kubeconfig::Cluster;
-use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError};
+use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, shorten};
 use tka_kubeconfig::{Kubeconfig, Unreadable, find};
 use tka_operator::error::with_causes;
 
@@ -68,6 +68,11 @@ pub enum ClusterError {
         "the cluster in the ConfigMap's kubeconfig has a proxy-url, which is not handed on: take it out, and set HTTPS_PROXY on the devices that need one"
     )]
     Proxy,
+    /// The current context of the kubeconfig inside the ConfigMap is not there, or its cluster is not. Another cluster is not what was meant.
+    #[error(
+        "the current context {0:?} of the ConfigMap's kubeconfig leads to none of its clusters: correct it, or leave current-context out for the first cluster"
+    )]
+    NoCurrentCluster(String),
     /// The ConfigMap has a kubeconfig, and beside it what only goes with an address of its own.
     #[error(
         "the ConfigMap has the key {key} beside the key {kubeconfig}, and no {endpoint}: write it into the kubeconfig, or take the kubeconfig out and add {endpoint}"
@@ -224,12 +229,17 @@ fn from_data(
     })
 }
 
-/// The cluster of the current context, or the first: kubeadm writes a kubeconfig with one cluster and nothing else, without a name
+/// The cluster of the current context. Without a current context it is the first: kubeadm writes a kubeconfig with one cluster and nothing else, without a name
 /// (<https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/>).
 fn current_cluster(kubeconfig: &str) -> Result<Option<Cluster>, ClusterError> {
     let kubeconfig = Kubeconfig::from_text(kubeconfig)?;
+    let name = kubeconfig.current_context.as_str();
     let current = kubeconfig.current().map(|context| context.cluster.as_str());
     let current = current.and_then(|name| find(&kubeconfig.clusters, name).cloned());
+    // Neither does kubectl take another one.
+    if current.is_none() && !name.is_empty() {
+        return Err(ClusterError::NoCurrentCluster(shorten(name)));
+    }
     let first = || kubeconfig.clusters.first().map(|named| named.item.clone());
     let Some(cluster) = current.or_else(first) else {
         return Ok(None);
@@ -379,6 +389,38 @@ mod tests {
             let error = data(&[plain, beside]).unwrap_err().to_string();
             assert!(error.contains(beside.0) && error.contains("apiEndpoint"), "{error}");
         }
+    }
+
+    /// As kubectl, which takes no other cluster then.
+    #[test]
+    fn current_context_that_leads_nowhere_is_refused() {
+        let of = |context: &str, current: &str| {
+            let clusters =
+                "clusters: [{name: a, cluster: {server: https://a}}, {name: b, cluster: {server: https://b}}]";
+            let contexts = format!("contexts: [{{name: x, context: {context}}}]");
+            data(&[(
+                "kubeconfig",
+                &format!("{clusters}\n{contexts}\ncurrent-context: {current}\n"),
+            )])
+        };
+        assert_eq!(of("{cluster: b}", "x").unwrap().server_url, "https://b");
+        assert_eq!(of("{cluster: c}", "~").unwrap().server_url, "https://a");
+        for (context, current) in [
+            ("{cluster: c}", "x"),
+            ("{user: u}", "x"),
+            ("{}", "x"),
+            ("{cluster: b}", "z"),
+        ] {
+            let error = of(context, current).unwrap_err();
+            let said = format!("the current context \"{current}\" of the ConfigMap's kubeconfig leads to none");
+            assert!(error.to_string().contains(&said), "{context} {current}: {error}");
+            assert_eq!(error.key(), "clusterInfo.configMapRef");
+        }
+        let without_clusters = data(&[("kubeconfig", "current-context: x\n")]).unwrap_err();
+        assert!(
+            matches!(without_clusters, ClusterError::NoCurrentCluster(_)),
+            "{without_clusters}"
+        );
     }
 
     /// cases.md 3: as the setting of that name refuses it. A file's last line end is none of it.

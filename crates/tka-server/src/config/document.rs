@@ -1,10 +1,11 @@
 //! A YAML file as a tree in which each key and value knows its line.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_saphyr::{Error, Spanned};
+use serde_saphyr::{Error, Localizer, Location, Spanned, UserMessageFormatter};
 
 /// A value.
 #[derive(Clone, Debug)]
@@ -26,37 +27,84 @@ pub(super) struct KeyValue {
 
 /// Why a text is no tree of settings.
 #[derive(Debug)]
-pub(super) struct NotYaml {
+pub(super) struct NoSettings {
     pub(super) line: Option<u64>,
     pub(super) why: String,
 }
 
-/// Reads a file. An empty one is an empty configuration.
-pub(super) fn read(text: &str) -> Result<Vec<KeyValue>, NotYaml> {
+/// Reads a file. An empty one is an empty configuration, and empty documents beside the configuration, as a last line `---` makes one, say nothing.
+pub(super) fn read(text: &str) -> Result<Vec<KeyValue>, NoSettings> {
     let options = serde_saphyr::options! {
         // An excerpt of the file might show a secret that was put into it by mistake.
         with_snippet: false,
         // A label that says `no` or `y` is a text, as it is to the original.
         strict_booleans: true,
     };
-    let node: Option<Node> =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| NotYaml::from(&error))?;
-    match node {
-        Some(Node::Map(entries)) => Ok(entries),
-        None | Some(Node::Value(Value::Null)) => Ok(Vec::new()),
-        Some(Node::Value(_)) => Err(NotYaml {
-            line: None,
-            why: "it holds one value where settings are expected, each as `key: value`".into(),
-        }),
+    let documents: Vec<Node> =
+        serde_saphyr::from_multiple_with_options(text, options).map_err(|error| NoSettings::from(&error))?;
+    let mut documents = documents.into_iter().map(settings);
+    let entries = documents.next().transpose()?.unwrap_or_default();
+    let Some(other) = documents.next().transpose()? else {
+        return Ok(entries);
+    };
+    Err(NoSettings {
+        line: other.first().and_then(|entry| entry.line),
+        why: "another YAML document begins, and one alone can be the configuration: put all settings into one".into(),
+    })
+}
+
+/// What a document says.
+fn settings(document: Node) -> Result<Vec<KeyValue>, NoSettings> {
+    let is = match document {
+        Node::Map(entries) => return Ok(entries),
+        Node::Value(Value::Array(_)) => "a list",
+        Node::Value(_) => "a single value",
+    };
+    Err(NoSettings {
+        line: None,
+        why: format!("it is not YAML of settings, each as `key: value`: it is {is}"),
+    })
+}
+
+/// In the words of those who write the file: the library's own speak to programmers.
+impl From<&Error> for NoSettings {
+    fn from(error: &Error) -> Self {
+        let said = || error.render_with_formatter(&UserMessageFormatter.with_localizer(&ColumnOnly));
+        let why = match error {
+            Error::DuplicateMappingKey { .. } => "the key is given twice in its section: leave one out".into(),
+            Error::NullIntoString { .. } => "a key is empty: write each setting as `key: value`".into(),
+            Error::UnknownAnchor { .. } => {
+                "there is no anchor of that name: a text that begins with `*` is put into quotes".into()
+            }
+            Error::Budget { .. }
+            | Error::AliasReplayCounterOverflow { .. }
+            | Error::AliasReplayLimitExceeded { .. }
+            | Error::AliasExpansionLimitExceeded { .. }
+            | Error::AliasReplayStackDepthExceeded { .. } => {
+                "it has more values, levels or aliases than a configuration can have".into()
+            }
+            Error::ExternalMessage { .. }
+            | Error::Eof { .. }
+            | Error::ContainerEndMismatch { .. }
+            | Error::FoldedBlockScalarMustIndentContent { .. } => format!("it is not YAML: {}", said()),
+            _ => format!("it cannot be read: {}", said()),
+        };
+        Self {
+            line: error.location().map(|location| location.line()),
+            why,
+        }
     }
 }
 
-impl From<&Error> for NotYaml {
-    fn from(error: &Error) -> Self {
-        Self {
-            line: error.location().map(|location| location.line()),
-            why: error.to_string(),
+/// Says the column of an error alone: its line stands at the beginning.
+struct ColumnOnly;
+
+impl Localizer for ColumnOnly {
+    fn attach_location<'a>(&self, base: Cow<'a, str>, location: Location) -> Cow<'a, str> {
+        if location == Location::UNKNOWN {
+            return base;
         }
+        format!("{base} at column {}", location.column()).into()
     }
 }
 
@@ -185,6 +233,71 @@ mod tests {
         assert!(read("- 1").is_err() && read("text").is_err());
         for empty in ["", "# nothing\n", "~", "---\n"] {
             assert!(read(empty).unwrap().is_empty(), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn empty_documents_say_nothing() {
+        for text in [
+            "a: 1\n---\n",
+            "a: 1\n---",
+            "---\na: 1\n---\n---\n",
+            "---\n# the first\n---\na: 1\n...\n",
+            "~\n---\na: 1\n--- ~\n",
+        ] {
+            let entries = read(text).unwrap();
+            assert_eq!((entries.len(), &*entries[0].name), (1, "a"), "{text:?}");
+        }
+        for text in ["---\n---\n", "--- ~\n--- null\n"] {
+            assert!(read(text).unwrap().is_empty(), "{text:?}");
+        }
+        let two = read("a: 1\n---\n---\n\na: 2\n").unwrap_err();
+        assert!(two.why.contains("another YAML document begins"), "{two:?}");
+        assert_eq!(two.line, Some(5));
+        assert!(read("a: 1\n---\n- 1\n").is_err());
+    }
+
+    #[test]
+    fn errors_speak_to_those_who_write_the_file() {
+        let deep = format!("a: {}1{}", "[".repeat(100), "]".repeat(100));
+        let many = format!("a:\n{}", "- 1\n".repeat(300_000));
+        let aliases = format!("a: &a [1]\nb:\n{}", "- *a\n".repeat(60_000));
+        for (text, expected) in [
+            ("a: 1\na: 2\n", "the key is given twice in its section"),
+            ("a: {b: 1, b: 2}\n", "the key is given twice in its section"),
+            ("~: 1\n", "a key is empty"),
+            ("a: {: 1}\n", "a key is empty"),
+            ("a: *b\n", "there is no anchor of that name"),
+            (&deep, "more values, levels or aliases"),
+            (&many, "more values, levels or aliases"),
+            (&aliases, "more values, levels or aliases"),
+            ("- 1\n", "each as `key: value`: it is a list"),
+            ("text\n", "each as `key: value`: it is a single value"),
+            ("a: [\n", "it is not YAML: "),
+            ("a: 'b\n", "it is not YAML: "),
+            ("a: b: c\n", "it is not YAML: "),
+            ("[a]: 1\n", ""),
+            ("a: !!binary x\n", ""),
+            ("a: !b c\n<<: 1\n", ""),
+            ("a: >\nb\n", ""),
+        ] {
+            let error = read(text).unwrap_err();
+            let NoSettings { line, why } = &error;
+            let start = &text[..text.len().min(20)];
+            assert!(why.contains(expected), "{start:?}: {why}");
+            for word in [
+                "Options",
+                "Option<",
+                "Policy",
+                "budget",
+                "breach",
+                "deserialize",
+                "from_",
+                "line ",
+            ] {
+                assert!(!why.contains(word), "{start:?}: {why}");
+            }
+            assert!(line.is_some() || why.contains("key: value"), "{start:?}: {why}");
         }
     }
 }

@@ -147,6 +147,8 @@ fn check(key: &Key, value: &Value) -> Result<(), String> {
     };
     let is_scalar = matches!(value, Value::Number(_) | Value::Bool(_));
     let advice = if is_scalar && expected == "a text" {
+        // As a text it may be wrong too: a duration has a unit.
+        check(key, &value.to_string().into())?;
         ": put it into quotes"
     } else {
         ""

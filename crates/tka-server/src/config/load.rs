@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::document;
+use super::document::{self, NoSettings};
 use super::given::ParsedSettings;
 use super::keys::{KeyKind, keys};
 use super::problem::{ConfigError, Location, Problem, Problems};
@@ -129,19 +129,39 @@ fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {
     })
 }
 
-/// UTF-16 of plain text without a byte order mark is UTF-8 as well, with a NUL in every other place.
 fn parse(name: &str, bytes: &[u8]) -> Result<Vec<document::KeyValue>, Problem> {
-    let problem = |line, why| Problem {
+    let settings = decode(bytes).and_then(document::read);
+    settings.map_err(|NoSettings { line, why }| Problem {
         place: Location::File {
             name: name.to_owned(),
             line,
         },
         key: String::new(),
         why,
+    })
+}
+
+/// What a file says, if it is UTF-8; or which line is not.
+fn decode(bytes: &[u8]) -> Result<&str, NoSettings> {
+    let wrong = |line, why: &str| NoSettings { line, why: why.into() };
+    let line_of = |at: usize| {
+        let breaks = bytes[..at].iter().filter(|byte| **byte == b'\n');
+        u64::try_from(breaks.count() + 1).ok()
     };
-    let text = std::str::from_utf8(bytes).ok().filter(|text| !text.contains('\0'));
-    let text = text.ok_or_else(|| problem(None, "it is not UTF-8: save it as UTF-8".into()))?;
-    document::read(text).map_err(|error| problem(error.line, format!("it is not YAML: {}", error.why)))
+    // UTF-16 begins with a mark, or it has a NUL in each unit of plain text: that is UTF-8 as well. What is a line in it is another question.
+    let is_utf16 = matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..]);
+    let not_utf8 = "it is not UTF-8: save it as UTF-8";
+    if is_utf16 {
+        return Err(wrong(None, not_utf8));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| wrong(line_of(error.valid_up_to()), not_utf8))?;
+    match text.find('\0') {
+        Some(at) => Err(wrong(
+            line_of(at),
+            "it has a NUL byte, which YAML does not allow: remove it",
+        )),
+        None => Ok(text),
+    }
 }
 
 #[cfg(test)]

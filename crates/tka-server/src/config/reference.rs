@@ -188,6 +188,8 @@ fn without(schema: &mut Value, field: &str) {
 }
 
 #[cfg(test)]
+mod chart;
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;

@@ -214,6 +214,46 @@ xyzzy: {a: b}
     );
 }
 
+/// An advice that is followed leads to no other mistake.
+#[test]
+fn number_without_its_unit_is_not_put_into_quotes() {
+    let text = "tailscale: {maxUnverified: 60}\nserver: {readTimeout: 1.5}\noperator: {maxCredentialPeriod: true}\n";
+    let unit = |number: &str| {
+        format!(
+            "\"{number}\" is not a duration: write its unit, such as \"{number}m\" for minutes or \"{number}h\" for hours"
+        )
+    };
+    assert_eq!(
+        wrong(text),
+        [
+            format!("1: tailscale.maxUnverified: {}", unit("60")),
+            format!("2: server.readTimeout: {}", unit("1.5")),
+            "3: operator.maxCredentialPeriod: \"true\" is not a duration: write numbers with units, such as \"30m\", \"8h\" or \"1h30m\", \
+             and 24 hours for a day"
+                .to_owned(),
+        ]
+    );
+    for key in keys()
+        .settings()
+        .iter()
+        .filter(|key| key.expected().as_deref() == Some("a text"))
+    {
+        let nest = |inner, part| format!("{{{part}: {inner}}}");
+        let of = |value: &str| key.name.rsplit('.').fold(value.to_owned(), nest);
+        let advised = |problem: &String| problem.contains("put it into quotes");
+        if wrong(&of("60")).iter().any(advised) {
+            let quoted = Source::default().resolve_layers(Some("f".into()), of("'60'").into(), |_| None);
+            let problems = quoted.err().map(|error| error.to_string()).unwrap_or_default();
+            // `tls` wants two keys.
+            assert!(
+                problems.is_empty() || problems.contains("it is missing"),
+                "{}: {problems}",
+                key.name
+            );
+        }
+    }
+}
+
 #[test]
 fn wrong_values_of_the_environment_and_of_flags_are_named() {
     let environment = [("TKA_TAILSCALE_PORT", "70000"), ("TKA_OPERATOR_MINPERIOD", "soon")];
@@ -236,6 +276,19 @@ fn what_is_no_yaml_is_named_with_its_line() {
     assert!(wrong("tailscale: [")[0].contains("it is not YAML"));
     assert!(wrong("debug: true\n  a: b\n")[0].starts_with("2: it is not YAML"));
     assert!(wrong("- 1")[0].contains("it is not YAML"));
+    assert!(wrong("- 1")[0].contains("it is a list"));
+    assert_eq!(wrong("- 1")[0].matches("YAML").count(), 1);
+}
+
+/// `config check` says so of a file that helm or an editor has ended with `---`.
+#[test]
+fn last_line_of_dashes_is_no_second_document() {
+    assert!(from("debug: true\n---\n", &[], &[]).unwrap().debug);
+    let two = wrong("debug: true\n---\nlog:\n  format: text\n");
+    assert_eq!(
+        two,
+        ["3: another YAML document begins, and one alone can be the configuration: put all settings into one"]
+    );
 }
 
 /// A key in two ways of writing is one key: which of them holds would be a guess.
@@ -314,16 +367,22 @@ fn recipients_are_named_or_the_key_is_left_out() {
 #[test]
 fn file_in_another_encoding_is_refused_with_advice() {
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let said = |bytes: Vec<u8>| {
+        let loaded = Source::default().resolve_layers(Some("f".into()), bytes, |_| None);
+        loaded.unwrap_err().to_string()
+    };
     let (marked, latin1) = (utf16("\u{feff}debug: true"), b"# M\xe4rz\n".to_vec());
-    for bytes in [marked, utf16("debug: true"), latin1] {
-        let error = Source::default()
-            .resolve_layers(Some("f".into()), bytes, |_| None)
-            .unwrap_err();
-        assert!(
-            error.to_string().ends_with("f: it is not UTF-8: save it as UTF-8"),
-            "{error}"
-        );
+    for bytes in [marked, utf16("debug: true")] {
+        let error = said(bytes);
+        assert!(error.ends_with("f: it is not UTF-8: save it as UTF-8"), "{error}");
     }
+    for (bytes, line) in [(latin1.clone(), 1), ([b"debug: true\n\n", &*latin1].concat(), 3)] {
+        let error = said(bytes);
+        let expected = format!("f:{line}: it is not UTF-8: save it as UTF-8");
+        assert!(error.ends_with(&expected), "{error}");
+    }
+    let nul = said(b"debug: true\n# a\0b\n".to_vec());
+    assert!(nul.contains("f:2: it has a NUL byte"), "{nul}");
     assert!(from("\u{feff}debug: true", &[], &[]).unwrap().debug);
 }
 
