@@ -144,7 +144,7 @@ async fn end_all(
     let withdrawn = app.tasks.run_to_completion(async move {
         let mut all = all;
         let (withdrawals, withdrawn) = on.sessions.remove_access_of_all(&mut all, late).await;
-        on.work.clone().spawn(async move {
+        on.tasks.clone().spawn(async move {
             let records = RequestAudit::new(&on.audit, &context);
             on.sessions.release_all(withdrawals, &records).await;
             drop(finish);
