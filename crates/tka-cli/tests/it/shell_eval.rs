@@ -87,7 +87,14 @@ fn original_shell_function_fails_where_signing_in_does() {
 /// cases.md 6: `timeout 5 tka login`, or a terminal that goes.
 #[test]
 fn script_that_evaluates_what_a_signal_ended_stops() {
-    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+    for signal in [
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::TERM,
+        Signal::ALARM,
+        Signal::XCPU,
+    ] {
         let barrier = Arc::new(Barrier::new(2));
         let silence = Answer::Meeting(Arc::clone(&barrier), Box::new(Answer::Silence));
         let (user, fake) = (User::new(), FakeServer::new(&[("POST /login", silence)]));
