@@ -39,6 +39,10 @@ pub(crate) fn target(
             trusted: Some(file), ..
         }) => Ok(file.path),
         Ok(_) => files::own(home).ok_or(ConfigError::NoHome),
+        // Dotfiles are often linked before they are there.
+        Err(ConfigError::File(FileError::Dangling { path, .. })) if files::own(home).as_ref() == Some(&path) => {
+            Ok(path)
+        }
         Err(ConfigError::Unreadable { path, source }) if create && source.kind() == io::ErrorKind::NotFound => Ok(path),
         Err(error) => Err(error),
     }

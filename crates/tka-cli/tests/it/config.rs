@@ -191,6 +191,100 @@ fn file_of_two_documents_is_refused_in_words_of_settings() {
     );
 }
 
+/// Passing over it would lead to another server.
+#[test]
+fn own_file_that_cannot_be_read_is_not_passed_over() {
+    use std::os::unix::fs::symlink;
+    let link = |target: &str, at: &str| {
+        let target = target.to_owned();
+        let at = at.to_owned();
+        move |user: &User| {
+            let at = user.home().join(&at);
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            symlink(&target, at).unwrap();
+        }
+    };
+    let own = |user: &User| {
+        std::fs::create_dir_all(user.home().join(".config/tka")).unwrap();
+        user.home().join(".config/tka/config.yaml")
+    };
+    let cases: [(&str, Lay<'_>); 7] = [
+        ("which does not exist", &link("nowhere", ".config/tka/config.yaml")),
+        ("which does not exist", &link("nowhere", ".config/tka")),
+        ("which does not exist", &link("nowhere", ".config")),
+        ("cannot read", &link("config.yaml", ".config/tka/config.yaml")),
+        ("not a regular file", &|user| {
+            let made = std::process::Command::new("mkfifo").arg(own(user)).status();
+            assert!(made.unwrap().success());
+        }),
+        ("not a regular file", &|user| std::fs::create_dir(own(user)).unwrap()),
+        ("cannot read", &|user| {
+            std::fs::write(user.home().join(".config"), "").unwrap();
+        }),
+    ];
+    for (why, lay) in cases {
+        let user = User::new();
+        lay(&user);
+        for arguments in [
+            &["config", "server"][..],
+            &["config", "--filename"],
+            &["login"],
+            &["get", "login"],
+        ] {
+            let outcome = user.run(arguments);
+            assert_eq!(outcome.status, 6, "{arguments:?}: {outcome:?}");
+            assert!(outcome.stderr.contains(why), "{arguments:?}: {outcome:?}");
+        }
+        let outcome = user.run(&["-c", "/dev/null", "config", "server"]);
+        assert_eq!(outcome.stdout, "https://tka\n", "another one is named");
+    }
+}
+
+/// As after `sudo tka config`.
+#[test]
+fn own_file_of_another_user_is_not_passed_over() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+    const UNPRIVILEGED: u32 = 65534;
+    for closed in [".config/tka/config.yaml", ".config"] {
+        let user = User::new();
+        user.has_settings("tailscale: {hostname: right-one}");
+        // By another process: one that this one starts meanwhile for another test would keep it from running.
+        let program = user.home().join("tka");
+        let copied = std::process::Command::new("cp")
+            .arg(env!("CARGO_BIN_EXE_tka"))
+            .arg(&program)
+            .status();
+        assert!(copied.unwrap().success());
+        let mode = |path: &str, mode| {
+            std::fs::set_permissions(user.home().join(path), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode("", 0o755);
+        let mut command = std::process::Command::new(program);
+        command.args(["config", "server"]).env_clear().env("HOME", user.home());
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root {
+            command.current_dir("/").uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+        }
+        mode(closed, if is_root { 0o600 } else { 0o000 });
+        let outcome = Outcome::from(command.output().unwrap());
+        mode(closed, 0o700);
+        assert_eq!(outcome.status, 6, "{closed}: {outcome:?}");
+        let said = "/.config/tka/config.yaml\n  why  Permission denied";
+        assert!(outcome.stderr.contains(said), "{closed}: {outcome:?}");
+    }
+}
+
+#[test]
+fn home_that_is_none_has_no_settings() {
+    let user = User::new();
+    for home in ["/dev/null", "/nonexistent", "/"] {
+        let mut command = user.command(&["config", "server"]);
+        let outcome = Outcome::from(command.env("HOME", home).output().unwrap());
+        assert_eq!(outcome.stdout, "https://tka\n", "{home}: {outcome:?}");
+    }
+}
+
 #[test]
 fn a_wrong_type_names_file_key_and_expectation() {
     let user = User::new();
