@@ -14,7 +14,7 @@ pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the configuration file {} is not UTF-8", path.display())]
-    NotText { path: PathBuf },
+    NotText { path: PathBuf, source: io::Error },
     #[error("the configuration file {} has several YAML documents, but settings must be in one", path.display())]
     Documents { path: PathBuf },
     #[error("the environment variable {name} holds a relative path: {}", path.display())]

@@ -149,7 +149,7 @@ fn of_machine() -> Result<Option<FoundFile>, ConfigError> {
 fn unreadable(path: &Path, source: io::Error) -> ConfigError {
     let path = path.to_owned();
     match source.kind() {
-        io::ErrorKind::InvalidData => ConfigError::NotText { path },
+        io::ErrorKind::InvalidData => ConfigError::NotText { path, source },
         _ => ConfigError::Unreadable { path, source },
     }
 }
@@ -183,13 +183,14 @@ fn read_regular(path: &Path) -> io::Result<FoundFile> {
 }
 
 fn text_of(path: &Path, file: File) -> io::Result<FoundFile> {
-    let mut text = String::new();
-    let read = file.take(LONGEST + 1).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    let read = file.take(LONGEST + 1).read_to_end(&mut bytes)?;
     if u64::try_from(read).is_ok_and(|read| read > LONGEST) {
         let why = "it is longer than a configuration file may be (1 MiB)";
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
-    let path = path.to_owned();
+    let text = tka_kubeconfig::utf8(&bytes).map_err(|source| io::Error::new(io::ErrorKind::InvalidData, source))?;
+    let (path, text) = (path.to_owned(), text.to_owned());
     Ok(FoundFile { path, text })
 }
 

@@ -286,6 +286,24 @@ fn home_that_is_none_has_no_settings() {
 }
 
 #[test]
+fn bytes_that_are_no_text_are_named_by_their_line() {
+    let user = User::new();
+    user.has_settings("");
+    let path = user.home().join(".config/tka/config.yaml");
+    std::fs::write(&path, b"output: {theme: dark}\ntailscale: {hostname: k\xfcche}\n").unwrap();
+    let read = said(&user, &["config"]);
+    insta::assert_snapshot!(read, @"
+    status 6
+    --- stdout
+    --- stderr
+    ✗ the configuration file HOME/.config/tka/config.yaml is not UTF-8
+      why  line 2: it has bytes that are not UTF-8
+      do   save it as UTF-8, or name another file with --config
+    ");
+    assert_eq!(said(&user, &["config", "output.theme", "light"]), read);
+}
+
+#[test]
 fn a_wrong_type_names_file_key_and_expectation() {
     let user = User::new();
     user.has_settings("tailscale: {port: many}");

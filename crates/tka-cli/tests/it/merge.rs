@@ -806,3 +806,30 @@ fn kubeconfig_is_merged_and_repaired() {
     assert_eq!(outcome.stdout, "");
     assert_eq!(contexts(&user).0, "tka-context-alice");
 }
+
+/// kubectl reads UTF-16 by its mark, and writes UTF-8.
+#[test]
+fn kubeconfig_in_another_encoding_is_named_by_line_or_mark() {
+    let utf16: Vec<u8> = THEIRS.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, why) in [
+        (
+            [b"# k\xfcche\n", THEIRS.as_bytes()].concat(),
+            "line 1: it has bytes that are not UTF-8",
+        ),
+        (
+            [b"\xff\xfe", &utf16[..]].concat(),
+            "it is UTF-16, as `>` of Windows PowerShell writes it",
+        ),
+    ] {
+        let (user, fake) = (User::new(), FakeServer::new(&[]));
+        has_config(&user, "");
+        fs::write(config(&user), &bytes).unwrap();
+        let outcome = user.run_with(&fake, &["login", "--merge"]);
+        assert_eq!(outcome.status, 1, "{outcome:?}");
+        let path = config(&user).display().to_string();
+        let said = format!("cannot read {path}\n  why  {why}\n  do   save {path} as UTF-8\n");
+        assert!(outcome.stderr.contains(&said), "{outcome:?}");
+        assert!(fake.requests().is_empty());
+        assert_eq!(fs::read(config(&user)).unwrap(), bytes);
+    }
+}
