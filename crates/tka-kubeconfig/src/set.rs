@@ -29,6 +29,27 @@ pub fn set(text: &str, path: &[&str], scalar: &str) -> Result<String, Refused> {
     edited.find(is_right).ok_or(Refused::SideEffects)
 }
 
+/// How a value is written in a text.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Written<'t> {
+    /// The first is 1.
+    pub line: usize,
+    /// As it stands there, without its tag or anchor.
+    pub text: &'t str,
+}
+
+/// How the value at `path` is written in the first document of `text`. None where it is not there, or `text` is not YAML.
+#[must_use]
+pub fn written<'t>(text: &'t str, path: &[&str]) -> Option<Written<'t>> {
+    let root = yaml::parse(text).ok()?.root?;
+    let mut node = &root;
+    for key in path {
+        node = node.get(key)?;
+    }
+    let text = text.get(node.span.clone())?;
+    Some(Written { line: node.line, text })
+}
+
 /// Ways to set the value at `path` below `mapping`, the first line of which begins at `start`. The best come first.
 fn below(editor: Editor<'_>, mapping: &Node, start: usize, path: &[&str], scalar: &str) -> Option<Vec<Edit>> {
     let (key, rest) = path.split_first()?;
@@ -138,6 +159,20 @@ mod tests {
     fn no_key_is_there_twice() {
         let text = "tailscale: {hostname: , port: 1}\n";
         assert!(set(text, "tailscale.hostname", "a").starts_with("error: "));
+    }
+
+    #[test]
+    fn values_are_found_where_they_are_written() {
+        let text = "# mine\na:\n  b: 0443 # c\n  c: &x !!str 'd'\ne: {f: g,\n  f: h}\n";
+        let found = |key: &str| {
+            let path: Vec<_> = key.split('.').collect();
+            super::written(text, &path).map(|written| (written.line, written.text))
+        };
+        assert_eq!(found("a.b"), Some((3, "0443")));
+        assert_eq!(found("a.c"), Some((4, "'d'")));
+        assert_eq!(found("e.f"), Some((6, "h")), "the last counts");
+        assert_eq!(found("a.x"), None);
+        assert_eq!(super::written("{", &["a"]), None);
     }
 
     #[test]

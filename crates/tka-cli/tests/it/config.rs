@@ -286,6 +286,45 @@ fn home_that_is_none_has_no_settings() {
 }
 
 #[test]
+fn line_that_ends_a_document_is_no_second_one() {
+    let user = User::new();
+    let path = user.home().join(".config/tka/config.yaml");
+    for end in ["---\n", "...\n", "---\n# no more\n"] {
+        user.has_settings(&format!("output: {{theme: dark}}\n{end}"));
+        assert_eq!(user.run(&["config", "output.theme"]).stdout, "dark\n", "{end}");
+        assert_eq!(user.run(&["config", "output.theme", "light"]).status, 0, "{end}");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("output: {{theme: light}}\n{end}"));
+    }
+}
+
+/// The same whether the file is read or written.
+#[test]
+fn what_is_no_settings_is_said_in_words_of_settings() {
+    let user = User::new();
+    for (text, why) in [
+        ("debug: true\ndebug: false\n", "line 2: the key `debug` is there twice"),
+        ("- a\n", "line 1: expected keys with values, found a list"),
+        (
+            "tailscale: {port: 0443}",
+            "line 1: expected a port from 1 to 65535, found 0443",
+        ),
+    ] {
+        user.has_settings(text);
+        let outcome = user.run(&["config"]);
+        assert_eq!(outcome.status, 6, "{outcome:?}");
+        assert!(outcome.stderr.contains(why), "{outcome:?}");
+    }
+    user.has_settings("debug: true\n  x: y\n");
+    let outcome = user.run(&["config", "debug", "false"]);
+    assert_eq!(
+        (outcome.status, outcome.stderr.matches("not YAML").count()),
+        (6, 1),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn bytes_that_are_no_text_are_named_by_their_line() {
     let user = User::new();
     user.has_settings("");
@@ -310,7 +349,7 @@ fn a_wrong_type_names_file_key_and_expectation() {
     let outcome = user.run(&["get", "login"]);
     assert_eq!(outcome.status, 6);
     insta::assert_snapshot!(outcome.stderr.replace(&user.home().display().to_string(), "HOME"), @r#"
-    ✗ `tailscale.port` in HOME/.config/tka/config.yaml: expected a port from 1 to 65535, found "many"
+    ✗ `tailscale.port` in HOME/.config/tka/config.yaml, line 1: expected a port from 1 to 65535, found "many"
       do  correct the file, or name another one with --config
     "#);
 }
