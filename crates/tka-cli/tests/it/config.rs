@@ -298,6 +298,27 @@ fn line_that_ends_a_document_is_no_second_one() {
     }
 }
 
+#[test]
+fn settings_in_json_stay_json() {
+    let user = User::new();
+    user.has_settings("{\n  \"tailscale\": {\"hostname\": \"west\"}\n}\n");
+    for (key, value) in [
+        ("output.theme", "dark"),
+        ("server", "east:8080"),
+        ("debug", "true"),
+        ("tailscale.tailnet", "1e3"),
+    ] {
+        assert_eq!(user.run(&["config", key, value]).status, 0, "{key}");
+    }
+    let text = std::fs::read_to_string(user.home().join(".config/tka/config.yaml")).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let expected = json!({
+        "debug": true, "output": {"theme": "dark"}, "tailscale": {"hostname": "east", "port": 8080, "tailnet": "1e3"}
+    });
+    assert_eq!(found, expected);
+    assert_eq!(user.run(&["config", "tailscale.tailnet"]).stdout, "1e3\n");
+}
+
 /// The same whether the file is read or written.
 #[test]
 fn what_is_no_settings_is_said_in_words_of_settings() {
