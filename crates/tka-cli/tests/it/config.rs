@@ -243,32 +243,20 @@ fn own_file_that_cannot_be_read_is_not_passed_over() {
 /// As after `sudo tka config`.
 #[test]
 fn own_file_of_another_user_is_not_passed_over() {
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::process::CommandExt;
-    const UNPRIVILEGED: u32 = 65534;
+    use std::os::unix::fs::{PermissionsExt, chown};
     for closed in [".config/tka/config.yaml", ".config"] {
         let user = User::new();
         user.has_settings("tailscale: {hostname: right-one}");
-        // By another process: one that this one starts meanwhile for another test would keep it from running.
-        let program = user.home().join("tka");
-        let copied = std::process::Command::new("cp")
-            .arg(env!("CARGO_BIN_EXE_tka"))
-            .arg(&program)
-            .status();
-        assert!(copied.unwrap().success());
-        let mode = |path: &str, mode| {
-            std::fs::set_permissions(user.home().join(path), std::fs::Permissions::from_mode(mode)).unwrap();
+        let mut command = user.unprivileged(&["config", "server"]);
+        let mode = |mode| {
+            std::fs::set_permissions(user.home().join(closed), std::fs::Permissions::from_mode(mode)).unwrap();
         };
-        mode("", 0o755);
-        let mut command = std::process::Command::new(program);
-        command.args(["config", "server"]).env_clear().env("HOME", user.home());
-        let is_root = rustix::process::geteuid().is_root();
-        if is_root {
-            command.current_dir("/").uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+        mode(0o000);
+        if rustix::process::geteuid().is_root() {
+            chown(user.home().join(closed), Some(0), Some(0)).unwrap();
         }
-        mode(closed, if is_root { 0o600 } else { 0o000 });
         let outcome = Outcome::from(command.output().unwrap());
-        mode(closed, 0o700);
+        mode(0o700);
         assert_eq!(outcome.status, 6, "{closed}: {outcome:?}");
         let said = "/.config/tka/config.yaml\n  why  Permission denied";
         assert!(outcome.stderr.contains(said), "{closed}: {outcome:?}");

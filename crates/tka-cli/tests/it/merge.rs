@@ -1,6 +1,7 @@
 //! `--merge`: contexts in the user's own kubeconfig, and what becomes of all else in it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -831,5 +832,30 @@ fn kubeconfig_in_another_encoding_is_named_by_line_or_mark() {
         assert!(outcome.stderr.contains(&said), "{outcome:?}");
         assert!(fake.requests().is_empty());
         assert_eq!(fs::read(config(&user)).unwrap(), bytes);
+    }
+}
+
+/// Which permission is missing decides on the advice.
+#[test]
+fn file_that_may_be_written_and_not_read_is_told_so() {
+    for linked in [false, true] {
+        let user = User::new();
+        has_config(&user, THEIRS);
+        let path = config(&user);
+        if linked {
+            let target = user.home().join("target");
+            fs::rename(&path, &target).unwrap();
+            symlink(target, &path).unwrap();
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o200)).unwrap();
+        let mut command = user.unprivileged(&["login", "--merge", "-s", "127.0.0.1:1"]);
+        let outcome = Outcome::from(command.output().unwrap());
+        assert_eq!(outcome.status, 1, "{outcome:?}");
+        let why = "Permission denied (os error 13)";
+        let said = format!(
+            "cannot read {0}\n  why  {why}\n  do   make it readable: `chmod u+r {0}`\n",
+            path.display()
+        );
+        assert!(outcome.stderr.contains(&said), "{outcome:?}");
     }
 }

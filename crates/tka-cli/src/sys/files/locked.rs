@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::advice::advice;
+use super::advice::{self, advice};
 use super::atomic::{self, RESERVE};
 use super::folder::folder_of;
 use super::owner::inherit_owner;
@@ -195,7 +195,11 @@ fn open_in_place(path: &Path) -> Result<Option<File>, FileError> {
         Ok(found) if found.is_file() && found.permissions().readonly() => Err(refused()),
         Ok(found) if found.is_file() => {
             let file = OpenOptions::new().read(true).write(true).open(path);
-            file.map(Some).map_err(|source| FileError::not_written(path, source))
+            let may_write = || OpenOptions::new().write(true).open(path).is_ok();
+            file.map(Some).map_err(|source| match source.kind() {
+                io::ErrorKind::PermissionDenied if may_write() => FileError::unreadable(path, source),
+                _ => FileError::not_written(path, source),
+            })
         }
         // For example `/dev/fd/63` from a shell.
         Ok(_) => Err(FileError::unreadable(path, io::Error::other("it is not a file"))),
@@ -359,6 +363,9 @@ impl FileError {
     pub(crate) fn advice(&self) -> String {
         match self {
             Self::NotUtf8 { path, .. } => format!("save {} as UTF-8", path.display()),
+            Self::Unreadable { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                advice::on_reading(path)
+            }
             Self::Unreadable { path, .. } => format!("check that {} is a file that you may read", path.display()),
             Self::ReadOnly { path } => format!("make it writable: `chmod u+w {}`", path.display()),
             Self::Dangling { path, .. } => {
