@@ -859,3 +859,19 @@ fn file_that_may_be_written_and_not_read_is_told_so() {
         assert!(outcome.stderr.contains(&said), "{outcome:?}");
     }
 }
+
+/// A folder of a user may begin with our name.
+#[test]
+fn kubeconfig_of_a_user_in_memory_is_merged_into() {
+    let (user, fake) = (User::new(), signing_in("one"));
+    let folder = tempfile::Builder::new().prefix("tka-").tempdir_in("/dev/shm").unwrap();
+    let path = folder.path().join("config");
+    fs::write(&path, THEIRS).unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = user.command_with(&fake, &["login", "--merge"]);
+    well(command.env("KUBECONFIG", &path).output().unwrap().into());
+    assert!(fs::read_to_string(&path).unwrap().contains("tka-context-alice"));
+    assert!(!config(&user).exists());
+    well(user.run_with(&fake, &["logout"]));
+    assert_eq!(fs::read_to_string(&path).unwrap(), THEIRS);
+}
