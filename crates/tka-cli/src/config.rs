@@ -3,6 +3,7 @@
 //! The `config.yaml` of the working directory may only set how results look; see [`files`] and [`table`].
 
 pub(crate) mod default_server;
+mod document;
 pub(crate) mod edit;
 pub(crate) mod effective;
 mod error;
@@ -240,6 +241,8 @@ api: {retryAfterSeconds: 1}
         for (file, key, expected, found) in [
             ("tailscale: {port: many}", "tailscale.port", port, "\"many\""),
             ("tailscale: {port: 70000}", "tailscale.port", port, "70000"),
+            ("tailscale: {port: 0443}", "tailscale.port", port, "0443"),
+            ("tailscale: {port: 1e3}", "tailscale.port", port, "1e3"),
             ("tailscale: {port: 0}", "tailscale.port", port, "0"),
             ("tailscale: {hostname: [a]}", "tailscale.hostname", "a text", "a list"),
             ("tailscale: {tailnet: 5}", "tailscale.tailnet", "a text", "5"),
@@ -248,7 +251,7 @@ api: {retryAfterSeconds: 1}
             ("debug: {}", "debug", switch, "a section of keys"),
             ("output: {theme: pink}", "output.theme", theme, "\"pink\""),
         ] {
-            let message = format!("`{key}` in config.yaml: expected {expected}, found {found}");
+            let message = format!("`{key}` in config.yaml, line 1: expected {expected}, found {found}");
             assert_eq!(problem(file, &[]), message);
         }
         let message = format!("the environment variable TKA_TAILSCALE_PORT: expected {port}, found \"x\"");
@@ -257,10 +260,37 @@ api: {retryAfterSeconds: 1}
 
     #[test]
     fn what_is_not_yaml_says_where() {
-        for text in ["tailscale: {port: 1", "- a\n- b\n", "tailscale: {{ .Values.x }}"] {
+        for text in ["tailscale: {port: 1", "tailscale: {{ .Values.x }}"] {
             let message = problem(text, &[]);
             assert!(message.contains("config.yaml is not YAML: "), "{message}");
             assert!(message.contains("line 1"), "{message}");
+        }
+        let message = problem("- a\n- b\n", &[]);
+        assert!(
+            message.ends_with("line 1: expected keys with values, found a list"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_wrong_value_is_found_by_its_line() {
+        for (file, said) in [
+            (
+                "# mine\ntailscale:\n  # the port\n  port: many\n",
+                "`tailscale.port` in config.yaml, line 4: ",
+            ),
+            ("debug: true\ntailscale:\n- a\n", "`tailscale` in config.yaml, line 3: "),
+            (
+                "a: 1\n\noutput: {\n  theme: pink}\n",
+                "`output.theme` in config.yaml, line 4: ",
+            ),
+            (
+                "\ntailscale: {proxy: \"gopher://x\"}",
+                "`tailscale.proxy` in config.yaml, line 2: ",
+            ),
+        ] {
+            let message = problem(file, &[]);
+            assert!(message.starts_with(said), "{message}");
         }
     }
 

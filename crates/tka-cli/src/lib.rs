@@ -35,12 +35,15 @@ use config::flags::Global;
 use context::CommandContext;
 use error::Error;
 use exit::Exit;
+use sys::signals;
 use terminal::output::{self, PrintError, RenderOptions};
 use terminal::theme::Theme;
 use terminal::ui;
 
 /// Runs the command line `arguments`, with the program's name first, and returns the exit status of the process.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // Where this fails, the signal ends the process, as by default.
+    let _ = signals::outlive_file_size_limit();
     let arguments: Vec<_> = arguments.into_iter().collect();
     let name = program_name(&arguments);
     if let Some(answered) = complete::respond(&arguments, &name) {

@@ -10,10 +10,30 @@ fn is_utf16(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF])
 }
 
+/// Why a file is not UTF-8.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum NotUtf8 {
+    /// It begins with the mark of UTF-16.
+    #[error("it is UTF-16, as `>` of Windows PowerShell writes it")]
+    Utf16,
+    /// It has bytes that stand for no character.
+    #[error("line {line}: it has bytes that are not UTF-8")]
+    Bytes {
+        /// Where the first of them is; the first line is 1.
+        line: usize,
+    },
+}
+
 /// What kubectl takes it for.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
     let Some((_, body)) = bytes.split_at_checked(2).filter(|_| is_utf16(bytes)) else {
-        return utf8(bytes).map(Cow::Borrowed);
+        let text = utf8(bytes).map(Cow::Borrowed);
+        return text.map_err(|error| {
+            let NotUtf8::Bytes { line } = error else {
+                return Unreadable::new(1, "it is UTF-16");
+            };
+            Unreadable::new(line, "it has bytes that are not UTF-8; save it as UTF-8")
+        });
     };
     let units = body.chunks(2).map(|unit| match (unit, bytes[0]) {
         ([low, high], 0xFF) | ([high, low], _) => u16::from_be_bytes([*high, *low]),
@@ -25,11 +45,37 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
         .map_err(|_| Unreadable::new(1, "it has characters that are not UTF-16"))
 }
 
-/// `bytes` as UTF-8; else in which line they are not.
-pub(crate) fn utf8(bytes: &[u8]) -> Result<&str, Unreadable> {
+/// The text of a file in UTF-8.
+///
+/// # Errors
+///
+/// Where it has another encoding.
+pub fn utf8(bytes: &[u8]) -> Result<&str, NotUtf8> {
     std::str::from_utf8(bytes).map_err(|error| {
+        if is_utf16(bytes) {
+            return NotUtf8::Utf16;
+        }
         let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let line = valid.matches('\n').count();
-        Unreadable::new(line + 1, "it has bytes that are not UTF-8; save it as UTF-8")
+        let line = valid.matches('\n').count() + 1;
+        NotUtf8::Bytes { line }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encoding_is_named_by_its_mark_and_else_by_the_line() {
+        for (bytes, said) in [
+            (&b"a: b\n"[..], "a: b\n"),
+            (b"# k\xfcche\n", "line 1: it has bytes that are not UTF-8"),
+            (b"a: b\r\n\nx: \xe4\n", "line 3: it has bytes that are not UTF-8"),
+            (b"\xff\xfea\0", "it is UTF-16, as `>` of Windows PowerShell writes it"),
+            (b"\xfe\xff\0a", "it is UTF-16, as `>` of Windows PowerShell writes it"),
+        ] {
+            let read = utf8(bytes).map_or_else(|error| error.to_string(), ToOwned::to_owned);
+            assert_eq!(read, said);
+        }
+    }
 }

@@ -15,7 +15,8 @@ mod yaml;
 
 pub use document::{Document, List, Refused};
 pub use edit::{quoted, to_yaml};
+pub use encoding::{NotUtf8, utf8};
 pub use entry::KubeconfigEntry;
 pub use model::{Cluster, Context, ExecConfig, Kubeconfig, Merged, Named, User, find, merge, sources};
-pub use set::set;
+pub use set::{Written, set, written};
 pub use unreadable::Unreadable;

@@ -276,6 +276,22 @@ fn what_kubectl_reads_is_merged_into() {
     }
 }
 
+/// kubectl reads these.
+#[test]
+fn own_limits_are_not_called_wrong_yaml() {
+    let deep = |levels: usize| format!("a: b\nx: {}{}\n", "[".repeat(levels), "]".repeat(levels));
+    assert!(Kubeconfig::from_text(&deep(99)).is_ok());
+    for (text, said) in [
+        (deep(100), "line 2: it has more than 100 levels"),
+        (
+            "\u{feff}\u{feff}a: b\n".to_owned(),
+            "line 1: it begins with two byte order marks",
+        ),
+    ] {
+        assert_eq!(Kubeconfig::from_text(&text).unwrap_err().to_string(), said);
+    }
+}
+
 /// cases.md 9
 #[test]
 fn other_encodings_are_named() {

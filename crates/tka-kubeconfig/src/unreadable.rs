@@ -25,9 +25,14 @@ impl Unreadable {
 
 impl From<yaml::Malformed> for Unreadable {
     fn from(malformed: yaml::Malformed) -> Self {
+        let problem = if malformed.is_limit {
+            malformed.problem
+        } else {
+            format!("it is not YAML: {}", malformed.problem)
+        };
         Self {
             line: malformed.line,
-            problem: format!("it is not YAML: {}", malformed.problem),
+            problem,
         }
     }
 }

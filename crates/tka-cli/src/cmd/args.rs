@@ -129,10 +129,12 @@ fn takes_value(command: &clap::Command, short: char) -> bool {
     options.any(|option| option.get_short() == Some(short))
 }
 
-/// The position of the command, after the program's name and global options with values.
-fn subcommand_position(cli: &clap::Command, arguments: &[OsString]) -> Option<usize> {
+/// The position of the command below `parent`, after the first of `arguments`, which names `parent`, and options with values.
+pub(super) fn subcommand_position(parent: &clap::Command, arguments: &[OsString]) -> Option<usize> {
     let is_long = |text: &str| {
-        let mut options = cli.get_arguments().filter(|option| option.get_action().takes_values());
+        let mut options = parent
+            .get_arguments()
+            .filter(|option| option.get_action().takes_values());
         options.any(|option| {
             option
                 .get_long()
@@ -140,7 +142,7 @@ fn subcommand_position(cli: &clap::Command, arguments: &[OsString]) -> Option<us
         })
     };
     let takes_next = |text: &str| {
-        let short = split_short_option(text, |short| takes_value(cli, short));
+        let short = split_short_option(text, |short| takes_value(parent, short));
         is_long(text) || short.is_some_and(|(_, _, value)| value.is_empty())
     };
     let mut at = 1;

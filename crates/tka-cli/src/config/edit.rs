@@ -12,7 +12,7 @@ use super::table::Layer;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
 use crate::sys::files::{self as disk, FileError, LockedFile};
-use tka_kubeconfig::Refused;
+use tka_kubeconfig::{Refused, Unreadable};
 
 /// The most symbolic links in a path, as on Linux.
 const MAX_LINKS: usize = 40;
@@ -39,6 +39,10 @@ pub(crate) fn target(
             trusted: Some(file), ..
         }) => Ok(file.path),
         Ok(_) => files::own(home).ok_or(ConfigError::NoHome),
+        // Dotfiles are often linked before they are there.
+        Err(ConfigError::File(FileError::Dangling { path, .. })) if files::own(home).as_ref() == Some(&path) => {
+            Ok(path)
+        }
         Err(ConfigError::Unreadable { path, source }) if create && source.kind() == io::ErrorKind::NotFound => Ok(path),
         Err(error) => Err(error),
     }
@@ -93,11 +97,25 @@ impl Change {
     fn apply_to(&self, text: &str, path: &Path) -> Result<String, ConfigError> {
         let keys: Vec<_> = self.key.split('.').collect();
         tka_kubeconfig::set(text, &keys, &self.scalar()).map_err(|refused| {
-            let (path, key, problem) = (path.to_owned(), self.key, refused.to_string());
+            let (path, key) = (path.to_owned(), self.key);
             match refused {
                 Refused::SideEffects => ConfigError::Shape { path, key },
                 Refused::Documents { .. } => ConfigError::Documents { path },
-                _ => ConfigError::Malformed { path, problem },
+                Refused::Unreadable(Unreadable { line, problem }) => match problem.strip_prefix("it is not YAML: ") {
+                    // The error says that itself.
+                    Some(problem) => ConfigError::Malformed {
+                        path,
+                        problem: format!("line {line}: {problem}"),
+                    },
+                    None => ConfigError::Unusable {
+                        path,
+                        problem: format!("line {line}: {problem}"),
+                    },
+                },
+                refused => ConfigError::Unusable {
+                    path,
+                    problem: refused.to_string(),
+                },
             }
         })
     }

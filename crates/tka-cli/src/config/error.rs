@@ -14,11 +14,13 @@ pub(crate) enum ConfigError {
     #[error("cannot read the configuration file {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("the configuration file {} is not UTF-8", path.display())]
-    NotText { path: PathBuf },
+    NotText { path: PathBuf, source: io::Error },
     #[error("the configuration file {} has several YAML documents, but settings must be in one", path.display())]
     Documents { path: PathBuf },
     #[error("the environment variable {name} holds a relative path: {}", path.display())]
     Relative { name: &'static str, path: PathBuf },
+    #[error("the configuration file {} cannot be used: {problem}", path.display())]
+    Unusable { path: PathBuf, problem: String },
     #[error("the configuration file {} is not YAML: {problem}", path.display())]
     Malformed { path: PathBuf, problem: String },
     #[error("{origin}: expected {expected}, found {found}")]
@@ -47,9 +49,16 @@ pub(crate) enum ConfigError {
 /// Where a setting was found.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
-    File { path: PathBuf, key: &'static str },
+    File {
+        path: PathBuf,
+        key: &'static str,
+        /// None where no line is known.
+        line: Option<usize>,
+    },
     Variable(String),
-    Argument { key: &'static str },
+    Argument {
+        key: &'static str,
+    },
 }
 
 // === impl Origin ===
@@ -57,7 +66,12 @@ pub(crate) enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File { path, key } => write!(f, "`{key}` in {}", path.display()),
+            Self::File { path, key, line: None } => write!(f, "`{key}` in {}", path.display()),
+            Self::File {
+                path,
+                key,
+                line: Some(line),
+            } => write!(f, "`{key}` in {}, line {line}", path.display()),
             Self::Variable(name) => write!(f, "the environment variable {name}"),
             Self::Argument { key } => write!(f, "`{key}`"),
         }
@@ -70,6 +84,26 @@ impl ConfigError {
     /// Whether the command line is wrong, and not a setting.
     pub(crate) fn is_usage(&self) -> bool {
         matches!(self, Self::UnknownKey { .. }) || matches!(self.origin(), Some(Origin::Argument { .. }))
+    }
+
+    /// The error with the line of the value in `text`, the file's, and a number as it is written there: a reader makes 443.0 of 0443.
+    pub(super) fn located(mut self, text: &str) -> Self {
+        let (origin, found) = match &mut self {
+            Self::WrongType { origin, found, .. } => (origin, Some(found)),
+            Self::Proxy { origin } => (origin, None),
+            _ => return self,
+        };
+        let Origin::File { key, line, .. } = origin else {
+            return self;
+        };
+        let path: Vec<_> = key.split('.').collect();
+        if let Some(written) = tka_kubeconfig::written(text, &path) {
+            *line = Some(written.line);
+            if let Some(number) = found.filter(|found| found.parse::<f64>().is_ok()) {
+                written.text.clone_into(number);
+            }
+        }
+        self
     }
 
     /// Where the value is that cannot be used.
@@ -99,7 +133,7 @@ impl ConfigError {
             Self::NoHome => "set HOME, or name a file with --config",
             Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],
             Self::Shape { .. } => "nothing was changed; edit the file by hand",
-            Self::Malformed { .. } | Self::WrongType { .. } | Self::Proxy { .. } => {
+            Self::Malformed { .. } | Self::Unusable { .. } | Self::WrongType { .. } | Self::Proxy { .. } => {
                 "correct the file, or name another one with --config"
             }
             Self::Server(_) => {

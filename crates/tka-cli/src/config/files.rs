@@ -3,18 +3,21 @@
 //! A file that a person names counts for every key, and so does the first one in the person's own folder or in the machine's. The
 //! `config.yaml` of the working directory may come from others: a checkout brings it along, and kubectl runs the plugin in any folder.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
+use crate::sys::files::FileError;
 
 /// Names the configuration file, as the flag `--config` does.
 pub(crate) const VARIABLE: &str = "TKA_CONFIG";
 /// The configuration file of the working directory.
 pub(super) const CWD_FILE: &str = "./config.yaml";
+/// The configuration file of the machine.
+const MACHINE_FILE: &str = "/etc/tka/config.yaml";
 /// The longest configuration file in bytes. Usual ones have some hundred.
 const LONGEST: u64 = 1024 * 1024;
 
@@ -41,8 +44,8 @@ impl Files {
     ///
     /// # Errors
     ///
-    /// A named file must exist. In a folder of settings an unreadable file is an error, unless permissions are missing: the server's file
-    /// may be private.
+    /// A named file must exist. A file in a folder of settings need not, but is an error where it cannot be read. The machine's is passed over where
+    /// permissions are missing: it may be the server's, and private.
     pub(super) fn find(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Result<Self, ConfigError> {
         if let Some(path) = named(flags, variables)? {
             let trusted = read_named(&path).map_err(|source| unreadable(&path, source))?;
@@ -50,7 +53,10 @@ impl Files {
             return Ok(Self { trusted, cwd });
         }
         Ok(Self {
-            trusted: first_of(&search_path(home))?,
+            trusted: match of_user(home)? {
+                None => of_machine()?,
+                found => found,
+            },
             cwd: read_regular(Path::new(CWD_FILE)).ok(),
         })
     }
@@ -72,39 +78,78 @@ pub(super) fn named(flags: &Global, variables: Variables<'_>) -> Result<Option<P
     }
 }
 
-/// The files of settings: the user's and the machine's. A relative home would mean another file in each folder.
-fn search_path(home: Option<&Path>) -> Vec<PathBuf> {
-    let own = own(home);
-    let machine = PathBuf::from("/etc/tka/config.yaml");
-    own.into_iter().chain([machine]).collect()
-}
-
 /// The path of the user's settings. None without a home folder.
 pub(super) fn own(home: Option<&Path>) -> Option<PathBuf> {
     let home = home.filter(|home| home.is_absolute())?;
     Some(home.join(".config/tka/config.yaml"))
 }
 
-fn first_of(paths: &[PathBuf]) -> Result<Option<FoundFile>, ConfigError> {
-    for path in paths {
-        match read_regular(path) {
-            Ok(found) => return Ok(Some(found)),
-            Err(error) if is_ignorable(&error) => {}
-            Err(source) => return Err(unreadable(path, source)),
-        }
+/// The user's settings. Without them a command would take another server, so what hides them is an error.
+fn of_user(home: Option<&Path>) -> Result<Option<FoundFile>, ConfigError> {
+    let Some((home, path)) = home.and_then(|home| Some((home, own(Some(home))?))) else {
+        return Ok(None);
+    };
+    match read_regular(&path) {
+        Ok(found) => Ok(Some(found)),
+        Err(source) => match obstacle(home, &path) {
+            Obstacle::None => Ok(None),
+            Obstacle::Dangling(path) => {
+                let target = fs::read_link(&path).unwrap_or_default();
+                Err(FileError::Dangling { path, target }.into())
+            }
+            Obstacle::Other => Err(unreadable(&path, source)),
+        },
     }
-    Ok(None)
 }
 
-fn is_ignorable(error: &io::Error) -> bool {
-    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound, PermissionDenied};
-    matches!(error.kind(), NotFound | PermissionDenied | NotADirectory | IsADirectory)
+/// What stands in the way to a file.
+enum Obstacle {
+    /// Nothing: there is no such file.
+    None,
+    /// A link without a target, which may come back.
+    Dangling(PathBuf),
+    /// The file itself, or what hides whether there is one.
+    Other,
+}
+
+/// The obstacle on the way to the file at `path` below `home`, which could not be read.
+fn obstacle(home: &Path, path: &Path) -> Obstacle {
+    for part in path.ancestors() {
+        let found = match fs::symlink_metadata(part) {
+            Ok(found) => found,
+            Err(error) if is_absent(&error) => continue,
+            Err(_) => return Obstacle::Other,
+        };
+        let behind = fs::metadata(part);
+        if found.is_symlink() && behind.as_ref().is_err_and(is_absent) {
+            return Obstacle::Dangling(part.to_owned());
+        }
+        // Services have /dev/null for a home.
+        let has_none = part != path && (home.starts_with(part) || behind.is_ok_and(|behind| behind.is_dir()));
+        return if has_none { Obstacle::None } else { Obstacle::Other };
+    }
+    Obstacle::None
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// The machine's settings. The server's may be in their place.
+fn of_machine() -> Result<Option<FoundFile>, ConfigError> {
+    use io::ErrorKind::{IsADirectory, PermissionDenied};
+    let path = Path::new(MACHINE_FILE);
+    match read_regular(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_absent(&error) || matches!(error.kind(), PermissionDenied | IsADirectory) => Ok(None),
+        Err(source) => Err(unreadable(path, source)),
+    }
 }
 
 fn unreadable(path: &Path, source: io::Error) -> ConfigError {
     let path = path.to_owned();
     match source.kind() {
-        io::ErrorKind::InvalidData => ConfigError::NotText { path },
+        io::ErrorKind::InvalidData => ConfigError::NotText { path, source },
         _ => ConfigError::Unreadable { path, source },
     }
 }
@@ -124,33 +169,34 @@ fn read_regular(path: &Path) -> io::Result<FoundFile> {
         let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.cast_signed());
     }
+    let is_none = || io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file");
     // Opening a device can have effects.
-    let is_file = || std::fs::metadata(path).map(|found| found.is_file());
+    let is_file = || fs::metadata(path).map(|found| found.is_file());
     if !is_file()? {
-        return Err(io::ErrorKind::IsADirectory.into());
+        return Err(is_none());
     }
     let file = options.open(path)?;
     if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::IsADirectory.into());
+        return Err(is_none());
     }
     text_of(path, file)
 }
 
 fn text_of(path: &Path, file: File) -> io::Result<FoundFile> {
-    let mut text = String::new();
-    let read = file.take(LONGEST + 1).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    let read = file.take(LONGEST + 1).read_to_end(&mut bytes)?;
     if u64::try_from(read).is_ok_and(|read| read > LONGEST) {
         let why = "it is longer than a configuration file may be (1 MiB)";
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
-    let path = path.to_owned();
+    let text = tka_kubeconfig::utf8(&bytes).map_err(|source| io::Error::new(io::ErrorKind::InvalidData, source))?;
+    let (path, text) = (path.to_owned(), text.to_owned());
     Ok(FoundFile { path, text })
 }
 
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use std::fs;
     use std::os::unix::fs::symlink;
 
     /// cases.md 5: what another program has under our name in a folder is not read, and is not waited for.
@@ -191,10 +237,12 @@ mod tests {
         assert!(matches!(named("config.yaml"), Err(ConfigError::Relative { .. })));
         assert_eq!(named("/srv/tka.yaml").unwrap(), Some("/srv/tka.yaml".into()));
         assert_eq!(named("").unwrap(), None);
-        let etc = PathBuf::from("/etc/tka/config.yaml");
         for home in [None, Some(Path::new(".")), Some(Path::new(""))] {
-            assert_eq!(search_path(home), std::slice::from_ref(&etc), "{home:?}");
+            assert_eq!(own(home), None, "{home:?}");
         }
-        assert_eq!(search_path(Some(Path::new("/home/a"))).len(), 2);
+        assert_eq!(
+            own(Some(Path::new("/home/a"))).unwrap(),
+            Path::new("/home/a/.config/tka/config.yaml")
+        );
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::document;
 use super::error::{ConfigError, Origin};
 use super::files::{Files, FoundFile};
 use super::table::{CwdPolicy, KEYS, Layer, TABLE};
@@ -92,33 +93,26 @@ impl Layers {
 
 impl Layer {
     pub(super) fn from_file(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let sections = Sections::parse(text).map_err(|error| {
-            let path = path.to_owned();
-            match error.without_snippet() {
-                serde_saphyr::Error::MultipleDocuments { .. } => ConfigError::Documents { path },
-                error => ConfigError::Malformed {
-                    path,
-                    problem: error.to_string(),
-                },
-            }
-        })?;
-        Self::from_source(|key| {
+        let sections: Sections = document::parse(path, text)?.unwrap_or_default();
+        let layer = Self::from_source(|key| {
             let raw = |key, value| {
-                let path = path.to_owned();
-                let origin = Origin::File { path, key };
+                let (path, line) = (path.to_owned(), None);
+                let origin = Origin::File { path, key, line };
                 RawValue { value, origin }
             };
             match sections.get(key) {
                 Ok(value) => Ok(raw(key, value)),
                 Err((section, value)) => Err(raw(section, value).type_error("a section of keys")),
             }
-        })
+        });
+        layer.map_err(|error| error.located(text))
     }
 
     /// The keys in the working directory's file of which `what` holds. The file may belong to another program. Without a key of `tka`
     /// in its section it counts as empty, and values of a wrong type are skipped.
     pub(super) fn from_untrusted_file(file: &FoundFile, what: CwdPolicy) -> Self {
-        let Some(sections) = Sections::parse(&file.text).ok().filter(Sections::has_tka_keys) else {
+        let parsed: Option<Sections> = document::parse(&file.path, &file.text).ok().flatten();
+        let Some(sections) = parsed.filter(Sections::has_tka_keys) else {
             return Self::default();
         };
         let rows = TABLE.iter().filter(|(_, cwd)| *cwd == what);
@@ -132,8 +126,8 @@ impl Layer {
         let value = sections.get(key).unwrap_or_default();
         let layer = Self::from_source(|other| {
             let value = if other == key { value.clone() } else { Value::Null };
-            let path = path.to_owned();
-            let origin = Origin::File { path, key };
+            let (path, line) = (path.to_owned(), None);
+            let origin = Origin::File { path, key, line };
             Ok(RawValue { value, origin })
         });
         layer.unwrap_or_default()
@@ -163,12 +157,6 @@ impl Layer {
 // === impl Sections ===
 
 impl Sections {
-    fn parse(text: &str) -> Result<Self, serde_saphyr::Error> {
-        let options = serde_saphyr::options! { with_snippet: false };
-        let parsed: Option<Self> = serde_saphyr::from_str_with_options(text, options)?;
-        Ok(parsed.unwrap_or_default())
-    }
-
     /// Whether a section has a key of `tka`. Other programs use `debug` too.
     fn has_tka_keys(&self) -> bool {
         let has = |key| matches!(self.get(key), Ok(value) if !value.is_null());

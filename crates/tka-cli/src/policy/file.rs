@@ -66,19 +66,20 @@ pub(crate) fn read_expectations(path: &Path) -> Result<Expectations, PolicyError
 /// The text of a file, of which no more is read than a policy may have.
 pub(crate) fn text(path: &Path) -> Result<String, PolicyError> {
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        io::stdin().lock().take(limit).read_to_string(&mut text)
+        io::stdin().lock().take(limit).read_to_end(&mut bytes)
     } else {
-        File::open(path).and_then(|file| file.take(limit).read_to_string(&mut text))
+        File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
-    match read {
-        Ok(_) => Ok(text),
-        Err(source) => Err(PolicyError::Read {
-            path: path.to_owned(),
-            source,
-        }),
-    }
+    let text = read.and_then(|_| {
+        let text = tka_kubeconfig::utf8(&bytes).map(ToOwned::to_owned);
+        text.map_err(|source| io::Error::new(io::ErrorKind::InvalidData, source))
+    });
+    text.map_err(|source| PolicyError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 #[cfg(test)]

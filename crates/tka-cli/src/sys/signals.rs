@@ -1,9 +1,11 @@
 //! Holds termination signals back while something must not be interrupted.
 
 #[cfg(not(unix))]
-pub(crate) use elsewhere::{SignalHold, on_terminating_signal};
+pub(crate) use elsewhere::{SignalHold, on_terminating_signal, outlive_file_size_limit};
 #[cfg(unix)]
-pub(crate) use unix::{SignalHold, disable_holds, not_ignored, on_terminating_signal, wait_for_holds};
+pub(crate) use unix::{
+    SignalHold, disable_holds, not_ignored, on_terminating_signal, outlive_file_size_limit, wait_for_holds,
+};
 
 #[cfg(unix)]
 mod unix {
@@ -11,12 +13,12 @@ mod unix {
     use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
     use std::{fs, io, thread};
 
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+    use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGXFSZ};
     use signal_hook::iterator::Signals;
     use signal_hook::{flag, low_level};
 
-    /// Signals that ask this process to end.
-    const TERMINATING: [i32; 4] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM];
+    /// Signals that ask this process to end. The last two tell limits of time, which a parent process may have set.
+    const TERMINATING: [i32; 6] = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGXCPU];
 
     static HELD: RwLock<()> = RwLock::new(());
     /// None if another module handles signals.
@@ -53,6 +55,16 @@ mod unix {
                 let _ = low_level::emulate_default_handler(signal);
             }
         })?;
+        Ok(())
+    }
+
+    /// From now on a write beyond the file size limit fails with an error, and its signal does not end this process. Programs that this one
+    /// starts have the signal's default: only ignored signals are inherited (`execve(2)`).
+    pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
+        for signal in not_ignored([SIGXFSZ]) {
+            // Unread: the error says it.
+            flag::register(signal, Arc::default())?;
+        }
         Ok(())
     }
 
@@ -125,6 +137,10 @@ mod elsewhere {
     use std::io;
 
     pub(crate) fn on_terminating_signal(_last: impl FnOnce()) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
         Ok(())
     }
 

@@ -191,6 +191,166 @@ fn file_of_two_documents_is_refused_in_words_of_settings() {
     );
 }
 
+/// Passing over it would lead to another server.
+#[test]
+fn own_file_that_cannot_be_read_is_not_passed_over() {
+    use std::os::unix::fs::symlink;
+    let link = |target: &str, at: &str| {
+        let target = target.to_owned();
+        let at = at.to_owned();
+        move |user: &User| {
+            let at = user.home().join(&at);
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            symlink(&target, at).unwrap();
+        }
+    };
+    let own = |user: &User| {
+        std::fs::create_dir_all(user.home().join(".config/tka")).unwrap();
+        user.home().join(".config/tka/config.yaml")
+    };
+    let cases: [(&str, Lay<'_>); 7] = [
+        ("which does not exist", &link("nowhere", ".config/tka/config.yaml")),
+        ("which does not exist", &link("nowhere", ".config/tka")),
+        ("which does not exist", &link("nowhere", ".config")),
+        ("cannot read", &link("config.yaml", ".config/tka/config.yaml")),
+        ("not a regular file", &|user| {
+            let made = std::process::Command::new("mkfifo").arg(own(user)).status();
+            assert!(made.unwrap().success());
+        }),
+        ("not a regular file", &|user| std::fs::create_dir(own(user)).unwrap()),
+        ("cannot read", &|user| {
+            std::fs::write(user.home().join(".config"), "").unwrap();
+        }),
+    ];
+    for (why, lay) in cases {
+        let user = User::new();
+        lay(&user);
+        for arguments in [
+            &["config", "server"][..],
+            &["config", "--filename"],
+            &["login"],
+            &["get", "login"],
+        ] {
+            let outcome = user.run(arguments);
+            assert_eq!(outcome.status, 6, "{arguments:?}: {outcome:?}");
+            assert!(outcome.stderr.contains(why), "{arguments:?}: {outcome:?}");
+        }
+        let outcome = user.run(&["-c", "/dev/null", "config", "server"]);
+        assert_eq!(outcome.stdout, "https://tka\n", "another one is named");
+    }
+}
+
+/// As after `sudo tka config`.
+#[test]
+fn own_file_of_another_user_is_not_passed_over() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    for closed in [".config/tka/config.yaml", ".config"] {
+        let user = User::new();
+        user.has_settings("tailscale: {hostname: right-one}");
+        let mut command = user.unprivileged(&["config", "server"]);
+        let mode = |mode| {
+            std::fs::set_permissions(user.home().join(closed), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        mode(0o000);
+        if rustix::process::geteuid().is_root() {
+            chown(user.home().join(closed), Some(0), Some(0)).unwrap();
+        }
+        let outcome = Outcome::from(command.output().unwrap());
+        mode(0o700);
+        assert_eq!(outcome.status, 6, "{closed}: {outcome:?}");
+        let said = "/.config/tka/config.yaml\n  why  Permission denied";
+        assert!(outcome.stderr.contains(said), "{closed}: {outcome:?}");
+    }
+}
+
+#[test]
+fn home_that_is_none_has_no_settings() {
+    let user = User::new();
+    for home in ["/dev/null", "/nonexistent", "/"] {
+        let mut command = user.command(&["config", "server"]);
+        let outcome = Outcome::from(command.env("HOME", home).output().unwrap());
+        assert_eq!(outcome.stdout, "https://tka\n", "{home}: {outcome:?}");
+    }
+}
+
+#[test]
+fn line_that_ends_a_document_is_no_second_one() {
+    let user = User::new();
+    let path = user.home().join(".config/tka/config.yaml");
+    for end in ["---\n", "...\n", "---\n# no more\n"] {
+        user.has_settings(&format!("output: {{theme: dark}}\n{end}"));
+        assert_eq!(user.run(&["config", "output.theme"]).stdout, "dark\n", "{end}");
+        assert_eq!(user.run(&["config", "output.theme", "light"]).status, 0, "{end}");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("output: {{theme: light}}\n{end}"));
+    }
+}
+
+#[test]
+fn settings_in_json_stay_json() {
+    let user = User::new();
+    user.has_settings("{\n  \"tailscale\": {\"hostname\": \"west\"}\n}\n");
+    for (key, value) in [
+        ("output.theme", "dark"),
+        ("server", "east:8080"),
+        ("debug", "true"),
+        ("tailscale.tailnet", "1e3"),
+    ] {
+        assert_eq!(user.run(&["config", key, value]).status, 0, "{key}");
+    }
+    let text = std::fs::read_to_string(user.home().join(".config/tka/config.yaml")).unwrap();
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let expected = json!({
+        "debug": true, "output": {"theme": "dark"}, "tailscale": {"hostname": "east", "port": 8080, "tailnet": "1e3"}
+    });
+    assert_eq!(found, expected);
+    assert_eq!(user.run(&["config", "tailscale.tailnet"]).stdout, "1e3\n");
+}
+
+/// The same whether the file is read or written.
+#[test]
+fn what_is_no_settings_is_said_in_words_of_settings() {
+    let user = User::new();
+    for (text, why) in [
+        ("debug: true\ndebug: false\n", "line 2: the key `debug` is there twice"),
+        ("- a\n", "line 1: expected keys with values, found a list"),
+        (
+            "tailscale: {port: 0443}",
+            "line 1: expected a port from 1 to 65535, found 0443",
+        ),
+    ] {
+        user.has_settings(text);
+        let outcome = user.run(&["config"]);
+        assert_eq!(outcome.status, 6, "{outcome:?}");
+        assert!(outcome.stderr.contains(why), "{outcome:?}");
+    }
+    user.has_settings("debug: true\n  x: y\n");
+    let outcome = user.run(&["config", "debug", "false"]);
+    assert_eq!(
+        (outcome.status, outcome.stderr.matches("not YAML").count()),
+        (6, 1),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn bytes_that_are_no_text_are_named_by_their_line() {
+    let user = User::new();
+    user.has_settings("");
+    let path = user.home().join(".config/tka/config.yaml");
+    std::fs::write(&path, b"output: {theme: dark}\ntailscale: {hostname: k\xfcche}\n").unwrap();
+    let read = said(&user, &["config"]);
+    insta::assert_snapshot!(read, @"
+    status 6
+    --- stdout
+    --- stderr
+    ✗ the configuration file HOME/.config/tka/config.yaml is not UTF-8
+      why  line 2: it has bytes that are not UTF-8
+      do   save it as UTF-8, or name another file with --config
+    ");
+    assert_eq!(said(&user, &["config", "output.theme", "light"]), read);
+}
+
 #[test]
 fn a_wrong_type_names_file_key_and_expectation() {
     let user = User::new();
@@ -198,7 +358,7 @@ fn a_wrong_type_names_file_key_and_expectation() {
     let outcome = user.run(&["get", "login"]);
     assert_eq!(outcome.status, 6);
     insta::assert_snapshot!(outcome.stderr.replace(&user.home().display().to_string(), "HOME"), @r#"
-    ✗ `tailscale.port` in HOME/.config/tka/config.yaml: expected a port from 1 to 65535, found "many"
+    ✗ `tailscale.port` in HOME/.config/tka/config.yaml, line 1: expected a port from 1 to 65535, found "many"
       do  correct the file, or name another one with --config
     "#);
 }

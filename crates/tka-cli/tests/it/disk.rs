@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
+use signal_hook::consts::SIGXFSZ;
 
 use crate::fake_server::{Answer, FakeServer};
 use crate::tka::{Outcome, User, signed_in};
@@ -16,9 +17,14 @@ fn signing_in() -> FakeServer {
 
 /// `tka …` where no file may grow beyond that many blocks of the shell's, as on a disk that is full then.
 fn on_full_disk(user: &User, fake: &FakeServer, blocks: u32, arguments: &[&str]) -> Outcome {
+    // Else a signal comes too, which no disk sends.
+    under(&format!("trap '' XFSZ; ulimit -f {blocks}"), user, fake, arguments)
+}
+
+/// `tka …` after what a shell does for its programs.
+fn under(prepared: &str, user: &User, fake: &FakeServer, arguments: &[&str]) -> Outcome {
     let tka = user.command_with(fake, arguments);
-    // Else the signal ends it, which no disk sends.
-    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+    let script = format!("{prepared}; exec \"$@\"");
     let mut shell = Command::new("sh");
     shell
         .args(["-c", &script, "sh"])
@@ -60,6 +66,40 @@ fn a_full_disk_keeps_the_kubeconfig_that_was_there() {
     assert_eq!(fs::read_to_string(user.kubeconfig(&fake)).unwrap(), before);
     assert_eq!(user.files(), files);
     assert_eq!(fake.requests().len(), 1);
+}
+
+/// The signal of a limit ends a program that does not expect it.
+#[test]
+fn file_size_limit_is_told_as_a_full_disk_is() {
+    for (blocks, merge) in [(0, false), (1, false), (200, true), (0, true)] {
+        let (user, fake) = (User::new(), FakeServer::new(&[]));
+        let theirs = format!("x: {}\n", "y".repeat(200_000));
+        fs::create_dir_all(user.home().join(".kube")).unwrap();
+        fs::write(user.home().join(".kube/config"), &theirs).unwrap();
+        let arguments = if merge { &["login", "--merge"][..] } else { &["login"] };
+        let outcome = under(&format!("ulimit -f {blocks}"), &user, &fake, arguments);
+        assert_eq!((outcome.status, outcome.stdout.as_str()), (1, "false\n"), "{outcome:?}");
+        assert!(outcome.stderr.contains("ulimit -f"), "{outcome:?}");
+        assert_eq!(fs::read_to_string(user.home().join(".kube/config")).unwrap(), theirs);
+        assert_eq!(user.files(), [".kube", ".kube/config"], "no lock stays");
+        assert!(fake.requests().is_empty());
+    }
+}
+
+#[test]
+fn programs_that_are_started_keep_the_signal_of_a_file_size_limit() {
+    let ends = json!({"username": "alice@example.com", "role": "view", "until": "2999-01-02T15:04:05Z"});
+    let fake = FakeServer::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /logout", Answer::json(200, &ends)),
+    ]);
+    let writes = "ulimit -f 0; echo x > file; echo went on";
+    let outcome = User::new().run_with(&fake, &["exec", "--", "sh", "-c", writes]);
+    assert_eq!(
+        (outcome.status, outcome.stdout.as_str()),
+        (128 + SIGXFSZ, ""),
+        "{outcome:?}"
+    );
 }
 
 #[test]

@@ -87,8 +87,12 @@ fn mistakes_on_the_command_line() {
         ("missing_shell", &["completion"]),
     ] {
         let outcome = User::new().run(arguments);
-        // A shell evaluates what `tka login` prints.
-        let stdout = if arguments[0] == "login" { "false\n" } else { "" };
+        // A shell evaluates what `tka login` prints, also where that word is misspelt.
+        let stdout = if ["login", "lgoin"].contains(&arguments[0]) {
+            "false\n"
+        } else {
+            ""
+        };
         assert_eq!((outcome.status, outcome.stdout.as_str()), (2, stdout), "{name}");
         insta::assert_snapshot!(name, outcome.stderr);
     }

@@ -1,6 +1,7 @@
 //! `--merge`: contexts in the user's own kubeconfig, and what becomes of all else in it.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -805,4 +806,72 @@ fn kubeconfig_is_merged_and_repaired() {
     let outcome = well(user.run_with(&fake, &["kubeconfig", "--merge"]));
     assert_eq!(outcome.stdout, "");
     assert_eq!(contexts(&user).0, "tka-context-alice");
+}
+
+/// kubectl reads UTF-16 by its mark, and writes UTF-8.
+#[test]
+fn kubeconfig_in_another_encoding_is_named_by_line_or_mark() {
+    let utf16: Vec<u8> = THEIRS.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, why) in [
+        (
+            [b"# k\xfcche\n", THEIRS.as_bytes()].concat(),
+            "line 1: it has bytes that are not UTF-8",
+        ),
+        (
+            [b"\xff\xfe", &utf16[..]].concat(),
+            "it is UTF-16, as `>` of Windows PowerShell writes it",
+        ),
+    ] {
+        let (user, fake) = (User::new(), FakeServer::new(&[]));
+        has_config(&user, "");
+        fs::write(config(&user), &bytes).unwrap();
+        let outcome = user.run_with(&fake, &["login", "--merge"]);
+        assert_eq!(outcome.status, 1, "{outcome:?}");
+        let path = config(&user).display().to_string();
+        let said = format!("cannot read {path}\n  why  {why}\n  do   save {path} as UTF-8\n");
+        assert!(outcome.stderr.contains(&said), "{outcome:?}");
+        assert!(fake.requests().is_empty());
+        assert_eq!(fs::read(config(&user)).unwrap(), bytes);
+    }
+}
+
+/// Which permission is missing decides on the advice.
+#[test]
+fn file_that_may_be_written_and_not_read_is_told_so() {
+    for linked in [false, true] {
+        let user = User::new();
+        has_config(&user, THEIRS);
+        let path = config(&user);
+        if linked {
+            let target = user.home().join("target");
+            fs::rename(&path, &target).unwrap();
+            symlink(target, &path).unwrap();
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o200)).unwrap();
+        let mut command = user.unprivileged(&["login", "--merge", "-s", "127.0.0.1:1"]);
+        let outcome = Outcome::from(command.output().unwrap());
+        assert_eq!(outcome.status, 1, "{outcome:?}");
+        let why = "Permission denied (os error 13)";
+        let said = format!(
+            "cannot read {0}\n  why  {why}\n  do   make it readable: `chmod u+r {0}`\n",
+            path.display()
+        );
+        assert!(outcome.stderr.contains(&said), "{outcome:?}");
+    }
+}
+
+/// A folder of a user may begin with our name.
+#[test]
+fn kubeconfig_of_a_user_in_memory_is_merged_into() {
+    let (user, fake) = (User::new(), signing_in("one"));
+    let folder = tempfile::Builder::new().prefix("tka-").tempdir_in("/dev/shm").unwrap();
+    let path = folder.path().join("config");
+    fs::write(&path, THEIRS).unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let mut command = user.command_with(&fake, &["login", "--merge"]);
+    well(command.env("KUBECONFIG", &path).output().unwrap().into());
+    assert!(fs::read_to_string(&path).unwrap().contains("tka-context-alice"));
+    assert!(!config(&user).exists());
+    well(user.run_with(&fake, &["logout"]));
+    assert_eq!(fs::read_to_string(&path).unwrap(), THEIRS);
 }

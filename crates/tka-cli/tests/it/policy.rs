@@ -170,6 +170,11 @@ fn bad_input_is_answered() {
             "deep.hujson:1:513: this is no HuJSON: maximum nesting depth exceeded",
         ),
         (&["check", "latin1.hujson"], 1, "cannot read latin1.hujson"),
+        (
+            &["check", "latin1.hujson"],
+            1,
+            "line 1: it has bytes that are not UTF-8",
+        ),
         (&["check", "gone.hujson"], 1, "cannot read gone.hujson"),
         (&["check", "."], 1, "cannot read ."),
         (

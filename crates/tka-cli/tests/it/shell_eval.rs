@@ -69,6 +69,68 @@ fn script_that_evaluates_a_failure_stops() {
     }
 }
 
+/// A slip before the command, or in its name.
+#[test]
+fn script_that_evaluates_a_slip_stops() {
+    for line in [
+        "--bogus login",
+        "-x login",
+        "--port login",
+        "--port x login",
+        "--quiet=x login",
+        "-s west logins",
+        "logins",
+        "lgoin -q -e",
+        "kubeconfg",
+        "get kubeconfg",
+        "get -o json kubeconfg --bogus",
+        "--bogus get kubeconfig",
+        "clusters usee west",
+        "clusters west",
+        "reauthentcate",
+        "--bogus refresh",
+        "unheard-of",
+        "--bogus",
+    ] {
+        let words: Vec<_> = line.split(' ').collect();
+        let outcome = User::new().run(&words);
+        assert_eq!(
+            (outcome.status, outcome.stdout.as_str()),
+            (2, "false\n"),
+            "{line}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn slip_in_what_no_shell_evaluates_says_nothing_more() {
+    for line in [
+        "--bogus login --shell",
+        "logins --shell",
+        "-e --bogus login",
+        "logins --no-eval",
+        "get kubeconfg --static",
+        "kubeconfg --static",
+        "--bogus sessions",
+        "-s login sesions",
+        "--server login --bogus status",
+        "sessions --bogus login",
+        "get clusterinfo",
+        "clusters --bogus",
+        "clusters -o jsn",
+        "policy chek",
+        "logot",
+    ] {
+        let words: Vec<_> = line.split(' ').collect();
+        let outcome = User::new().run(&words);
+        assert_eq!(
+            (outcome.status, outcome.stdout.as_str()),
+            (2, ""),
+            "{line}: {outcome:?}"
+        );
+    }
+}
+
 #[test]
 fn original_shell_function_fails_where_signing_in_does() {
     let Some(bash) = shells::find("bash") else { return };
@@ -87,7 +149,14 @@ fn original_shell_function_fails_where_signing_in_does() {
 /// cases.md 6: `timeout 5 tka login`, or a terminal that goes.
 #[test]
 fn script_that_evaluates_what_a_signal_ended_stops() {
-    for signal in [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM] {
+    for signal in [
+        Signal::HUP,
+        Signal::INT,
+        Signal::QUIT,
+        Signal::TERM,
+        Signal::ALARM,
+        Signal::XCPU,
+    ] {
         let barrier = Arc::new(Barrier::new(2));
         let silence = Answer::Meeting(Arc::clone(&barrier), Box::new(Answer::Silence));
         let (user, fake) = (User::new(), FakeServer::new(&[("POST /login", silence)]));

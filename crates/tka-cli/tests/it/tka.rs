@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Once};
@@ -82,6 +83,28 @@ impl User {
             .env("TZ", "UTC")
             .env("PATH", "/usr/bin:/bin")
             .env("SHELL", "/bin/bash");
+        command
+    }
+
+    /// The command for a user who is not root, also where root runs the tests. All that is below the home folder is theirs from now on.
+    pub(crate) fn unprivileged(&self, arguments: &[&str]) -> Command {
+        const UNPRIVILEGED: u32 = 65534;
+        let program = self.home().join("program");
+        // By another process: one that this one starts meanwhile for another test would have it open for writing, and keep it from running.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_tka")).arg(&program).status();
+        assert!(copied.unwrap().success());
+        let like = self.command(arguments);
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().current_dir("/");
+        command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if rustix::process::geteuid().is_root() {
+            let theirs = Command::new("chown")
+                .args(["-hR", &format!("{UNPRIVILEGED}:{UNPRIVILEGED}")])
+                .args([self.home(), self.runtime()])
+                .status();
+            assert!(theirs.unwrap().success());
+            command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+        }
         command
     }
 

@@ -55,6 +55,8 @@ pub(crate) struct Malformed {
     pub(crate) line: usize,
     /// In the words of kubectl's parser.
     pub(crate) problem: String,
+    /// Whether it is YAML to kubectl all the same, and only this reader refuses it.
+    pub(crate) is_limit: bool,
 }
 
 /// The first character that YAML 1.1 forbids, and its line.
@@ -76,7 +78,13 @@ impl Malformed {
         Self {
             line: line + 1,
             problem: problem.to_owned(),
+            is_limit: false,
         }
+    }
+
+    /// The same as a limit of this reader.
+    pub(super) fn of_limit(self) -> Self {
+        Self { is_limit: true, ..self }
     }
 }
 

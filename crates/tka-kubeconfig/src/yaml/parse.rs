@@ -62,7 +62,7 @@ pub(crate) fn parse(text: &str) -> Result<Parsed, Malformed> {
         return Err(Malformed::new(line, &problem));
     }
     if text.starts_with("\u{feff}\u{feff}") {
-        return Err(Malformed::new(0, "it begins with two byte order marks"));
+        return Err(Malformed::new(0, "it begins with two byte order marks").of_limit());
     }
     let mut parser = Parser {
         scanner: Scanner::new(text),
@@ -160,7 +160,8 @@ impl Parser<'_> {
     fn node(&mut self, place: NodePosition) -> Result<Rc<Node>, Malformed> {
         self.depth += 1;
         if self.depth > DEEPEST {
-            return Err(self.fault("it is nested too deep"));
+            let problem = format!("it has more than {DEEPEST} levels");
+            return Err(self.fault(&problem).of_limit());
         }
         let node = self.node_here(place);
         self.depth -= 1;

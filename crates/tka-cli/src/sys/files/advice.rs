@@ -3,6 +3,8 @@
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
+use super::folder::is_ours;
+
 /// Advice if `path`, a file or a folder, cannot be written because of `error`.
 pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
     let path = path.display();
@@ -11,7 +13,8 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
         ErrorKind::PermissionDenied if is_not_permitted(error) => {
             format!("check its attributes: `lsattr -d {path}` shows i for immutable, a for append-only")
         }
-        ErrorKind::PermissionDenied => format!("ask its owner for write permission: `ls -ld {path}`"),
+        // Of a link its target counts.
+        ErrorKind::PermissionDenied => format!("ask its owner for write permission: `ls -ldL {path}`"),
         ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {path}`"),
         ErrorKind::StorageFull => format!("the disk is full: `df -h {path}`"),
         ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
@@ -20,6 +23,17 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
         ErrorKind::NotADirectory => format!("replace {path} by a folder"),
         ErrorKind::ExecutableFileBusy | ErrorKind::ResourceBusy => format!("another program holds {path}: try again"),
         _ => format!("check {path}, its permissions and the disk's free space"),
+    }
+}
+
+/// Advice if permission to read the file at `path` is missing.
+pub(super) fn on_reading(path: &Path) -> String {
+    let is_own = is_ours(path, None).unwrap_or(false);
+    let path = path.display();
+    if is_own {
+        format!("make it readable: `chmod u+r {path}`")
+    } else {
+        format!("ask its owner for read permission: `ls -ldL {path}`")
     }
 }
 

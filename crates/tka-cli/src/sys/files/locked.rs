@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::advice::advice;
+use super::advice::{self, advice};
 use super::atomic::{self, RESERVE};
 use super::folder::folder_of;
 use super::owner::inherit_owner;
 use crate::sys::signals::SignalHold;
+use tka_kubeconfig::NotUtf8;
 
 /// How long to wait for the lock. kubectl holds it for milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -50,6 +51,8 @@ struct Lock {
 pub(crate) enum FileError {
     #[error("cannot read {}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
+    #[error("cannot read {}", path.display())]
+    NotUtf8 { path: PathBuf, source: NotUtf8 },
     #[error("{} is read-only", path.display())]
     ReadOnly { path: PathBuf },
     #[error("{} is a link to {}, which does not exist", path.display(), target.display())]
@@ -80,8 +83,8 @@ pub(crate) enum FileError {
 impl LockedFile {
     /// Reads the file without a lock. A missing file is empty.
     pub(crate) fn read_unlocked(path: &Path) -> Result<String, FileError> {
-        match fs::read_to_string(path) {
-            Ok(text) => Ok(text),
+        match fs::read(path) {
+            Ok(bytes) => text(path, &bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(source) => Err(FileError::unreadable(path, source)),
         }
@@ -93,9 +96,10 @@ impl LockedFile {
         open_in_place(path)?;
         let lock = Lock::take(path, limit.min(LOCK_TIMEOUT))?;
         let mut file = open_in_place(path)?;
-        let text = file.as_mut().map_or_else(|| Ok(String::new()), read);
+        let bytes = file.as_mut().map_or_else(|| Ok(Vec::new()), read);
+        let bytes = bytes.map_err(|source| FileError::unreadable(path, source))?;
         Ok(Self {
-            text: text.map_err(|source| FileError::unreadable(path, source))?,
+            text: text(path, &bytes)?,
             path: path.to_owned(),
             file,
             lock,
@@ -134,7 +138,7 @@ impl LockedFile {
             return made.map_err(|source| self.not_written(source));
         };
         match read(&mut file) {
-            Ok(now) if now == self.text => {}
+            Ok(now) if now == self.text.as_bytes() => {}
             Ok(_) => {
                 let path = self.path.clone();
                 return Err(FileError::Changed { path });
@@ -151,7 +155,7 @@ impl LockedFile {
     fn restore(&mut self, file: &mut File, source: io::Error) -> FileError {
         // A size limit stops this too, at a place behind which nothing was changed.
         let _ = write(file, self.text.as_bytes());
-        if read(file).is_ok_and(|now| now == self.text) {
+        if read(file).is_ok_and(|now| now == self.text.as_bytes()) {
             return self.not_written(source);
         }
         self.lock.remove_on_drop = false;
@@ -191,7 +195,11 @@ fn open_in_place(path: &Path) -> Result<Option<File>, FileError> {
         Ok(found) if found.is_file() && found.permissions().readonly() => Err(refused()),
         Ok(found) if found.is_file() => {
             let file = OpenOptions::new().read(true).write(true).open(path);
-            file.map(Some).map_err(|source| FileError::not_written(path, source))
+            let may_write = || OpenOptions::new().write(true).open(path).is_ok();
+            file.map(Some).map_err(|source| match source.kind() {
+                io::ErrorKind::PermissionDenied if may_write() => FileError::unreadable(path, source),
+                _ => FileError::not_written(path, source),
+            })
         }
         // For example `/dev/fd/63` from a shell.
         Ok(_) => Err(FileError::unreadable(path, io::Error::other("it is not a file"))),
@@ -207,11 +215,20 @@ fn open_in_place(path: &Path) -> Result<Option<File>, FileError> {
     }
 }
 
-fn read(file: &mut File) -> io::Result<String> {
-    let mut text = String::new();
+fn read(file: &mut File) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
     file.rewind()?;
-    file.read_to_string(&mut text)?;
-    Ok(text)
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The text of the file at `path`. What is written is UTF-8, so what stays must be.
+fn text(path: &Path, bytes: &[u8]) -> Result<String, FileError> {
+    let text = tka_kubeconfig::utf8(bytes).map(ToOwned::to_owned);
+    text.map_err(|source| FileError::NotUtf8 {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn write(file: &mut File, content: &[u8]) -> io::Result<()> {
@@ -345,11 +362,9 @@ impl FileError {
     /// What to do about the file.
     pub(crate) fn advice(&self) -> String {
         match self {
-            Self::Unreadable { path, source } if source.kind() == io::ErrorKind::InvalidData => {
-                format!(
-                    "save {} as UTF-8: `>` of Windows PowerShell writes UTF-16",
-                    path.display()
-                )
+            Self::NotUtf8 { path, .. } => format!("save {} as UTF-8", path.display()),
+            Self::Unreadable { path, source } if source.kind() == io::ErrorKind::PermissionDenied => {
+                advice::on_reading(path)
             }
             Self::Unreadable { path, .. } => format!("check that {} is a file that you may read", path.display()),
             Self::ReadOnly { path } => format!("make it writable: `chmod u+w {}`", path.display()),
