@@ -41,6 +41,7 @@ mod policy;
 mod recordings;
 mod replicas;
 mod rules;
+mod same_host;
 mod session;
 mod sessions;
 mod shell;

@@ -19,9 +19,9 @@ pub(super) fn unusable(ctx: &CommandContext, source: Refused) -> Error {
     MergeError::refused(path, source).into()
 }
 
-/// Locks the folder. None if it does not exist.
+/// Locks the folder. None if it does not exist, or the file is of another server.
 pub(super) fn lock(ctx: &CommandContext) -> Option<FolderLock> {
-    FolderLock::if_exists(ctx.store().ok()?.folder())
+    ctx.store().ok()?.lock_if_ours()
 }
 
 /// Reads the kubeconfig. A file that cannot be read is moved aside with a warning.
