@@ -5,6 +5,7 @@ mod edit;
 mod encoding;
 mod entry;
 mod model;
+mod obstacle;
 mod scalar;
 mod set;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub use document::{Document, List, Refused};
 pub use edit::{quoted, to_yaml};
 pub use entry::KubeconfigEntry;
 pub use model::{Cluster, Context, ExecConfig, Kubeconfig, Merged, Named, User, find, merge, sources};
+pub use obstacle::Obstacle;
 pub use set::set;
 pub use unreadable::Unreadable;

@@ -38,6 +38,7 @@ mod merge;
 mod merge_list;
 mod network;
 mod policy;
+mod rare_kubeconfigs;
 mod recordings;
 mod replicas;
 mod rules;
