@@ -29,6 +29,7 @@ mod gateway;
 mod generate;
 mod help;
 mod hostile;
+mod inodes;
 mod integration;
 mod interactive;
 mod kubeconfig;
