@@ -28,6 +28,7 @@ mod first_sign_in;
 mod gateway;
 mod generate;
 mod help;
+mod home_of_another;
 mod hostile;
 mod inodes;
 mod integration;
