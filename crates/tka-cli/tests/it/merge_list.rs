@@ -180,3 +180,43 @@ fn kubeconfig_of_tka_hides_nothing_of_the_list() {
         }
     }
 }
+
+/// Which context is current without ours, kubectl says.
+#[test]
+fn logout_says_which_context_is_current_then() {
+    let none = KIND.replace("current-context: kind\n", "");
+    let other = KIND.replace("kind", "other");
+    let elsewhere = none.clone() + "current-context: other\n";
+    for (first, said) in [
+        (KIND, "kind is the current context of HOME/a again\n"),
+        (
+            &none,
+            "HOME/a has no current context now: kubectl uses other of HOME/b\n",
+        ),
+        (&elsewhere, "other is the current context of HOME/a again\n"),
+    ] {
+        let (user, fake) = (User::new(), server());
+        let list = files(&user, &[("a", first), ("b", &other)]);
+        let Some(before) = current(&user, &list) else { return };
+        tka(&user, &fake, &list, &["login", "--merge"]);
+        tka(&user, &fake, &list, &["login", "--merge"]);
+        let outcome = tka(&user, &fake, &list, &["logout"]);
+        let stderr = outcome.stderr.replace(&user.home().display().to_string(), "HOME");
+        assert!(stderr.contains(said), "{stderr}");
+        assert_eq!(current(&user, &list), Some(before));
+    }
+}
+
+/// Where kubectl does not read the file, it has no other current context.
+#[test]
+fn file_that_kubectl_does_not_read_has_no_other_context() {
+    let (user, fake) = (User::new(), server());
+    let none = KIND.replace("current-context: kind\n", "");
+    let alone = files(&user, &[("a", &none)]);
+    let other = files(&user, &[("b", &KIND.replace("kind", "other"))]);
+    tka(&user, &fake, &alone, &["login", "--merge"]);
+    tka(&user, &fake, &alone, &["login", "--merge"]);
+    let outcome = tka(&user, &fake, &other, &["logout"]);
+    let said = format!("{} has no current context now\n", user.home().join("a").display());
+    assert!(outcome.stderr.contains(&said), "{outcome:?}");
+}

@@ -6,10 +6,11 @@ use tka_api::kubeconfig::EntryNames;
 
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError};
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
+use crate::kubeconfig::{current_context, exec_plugin};
+use crate::sys::environment::home;
 use crate::terminal::messages;
 use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused, quoted};
 
@@ -123,10 +124,10 @@ fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document)
     if now.current() == before.current() {
         return;
     }
-    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path).display();
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path);
     let text = match now.current() {
-        Some(name) => format!("{name} is the current context of {path} now"),
-        None => format!("{path} has no current context now"),
+        Some(name) => format!("{name} is the current context of {} now", path.display()),
+        None => current_context::none_in(path, home().as_deref()),
     };
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }

@@ -9,6 +9,7 @@ use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused};
 use super::other_kubeconfigs;
 use crate::context::CommandContext;
 use crate::error::Error;
+use crate::kubeconfig::current_context;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::{MergedEntry, SessionCache};
 use crate::kubeconfig::store::StoreError;
@@ -107,11 +108,14 @@ fn with_recorded_previous(found: MergedEntry, recorded: &[MergedEntry]) -> Merge
 
 /// Notes the current context after the entries are removed.
 fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) {
-    let path = path.display();
+    let (home, shown) = (home(), path.display());
+    let is_defined = |name: &str| {
+        document.has(List::Contexts, name) || current_context::is_defined_beside(path, name, home.as_deref())
+    };
     let text = match document.current() {
-        Some(name) if document.has(List::Contexts, name) => format!("{name} is the current context of {path} again"),
-        Some(name) => format!("{name} is the current context of {path} again, and is not defined there"),
-        None => format!("{path} has no current context now"),
+        Some(name) if is_defined(name) => format!("{name} is the current context of {shown} again"),
+        Some(name) => format!("{name} is the current context of {shown} again, and is not defined there"),
+        None => current_context::none_in(path, home.as_deref()),
     };
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
