@@ -57,6 +57,8 @@ pub(super) fn write(
     let stale = before.map(|names| names.cluster);
     let written = match merge::insert_entry(own, entry, stale.as_deref()) {
         Ok(written) => written,
+        // What cannot be put into an empty file cannot be put into another.
+        Err(why) if !ctx.store()?.has_file() => return Err(unusable(ctx, why)),
         Err(why) => {
             let blank = start_over(ctx, lock, &why)?;
             merge::insert_entry(blank, entry, None).map_err(|source| unusable(ctx, source))?
