@@ -90,8 +90,8 @@ impl CommandContext {
 
     /// The kubeconfig of the server, if it is there.
     pub(crate) fn kubeconfig(&self) -> Option<&Path> {
-        let path = self.store.as_ref().map(KubeconfigStore::path);
-        path.filter(|path| path.exists())
+        let store = self.store.as_ref().filter(|store| store.has_file());
+        store.map(KubeconfigStore::path)
     }
 
     /// The cached sessions of this device at the server.

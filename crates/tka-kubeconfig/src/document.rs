@@ -12,7 +12,9 @@ use tka_api::kubeconfig::EntryNames;
 
 use crate::Unreadable;
 use crate::model::{ExecConfig, Kubeconfig, Named, User, find};
-use crate::yaml::{self, Malformed, Node};
+use crate::obstacle::{self, Obstacle};
+use crate::scalar::{Scalar, resolve};
+use crate::yaml::{self, Malformed, Node, lines};
 
 /// A kubeconfig as it is written.
 #[derive(Clone)]
@@ -22,6 +24,8 @@ pub struct Document {
     pub(crate) root: Option<Rc<Node>>,
     /// What kubectl reads in it.
     pub(crate) says: Kubeconfig,
+    /// Its root before all changes. People know the lines of that.
+    pub(crate) origin: Option<Rc<Node>>,
 }
 
 /// The lists of a kubeconfig.
@@ -59,6 +63,14 @@ pub enum Refused {
     /// More would change than should.
     #[error("it cannot be changed without changing what else it says")]
     SideEffects,
+    /// The same, where it is known what stands in the way.
+    #[error("line {line}: it cannot be changed without changing what else it says: {obstacle}")]
+    Obstructed {
+        /// Where that is.
+        line: usize,
+        /// What it is.
+        obstacle: Obstacle,
+    },
 }
 
 pub(crate) const CURRENT: &str = "current-context";
@@ -78,15 +90,20 @@ impl Document {
             return Err(Refused::Documents { line });
         }
         if let Some(at) = text.find(['\u{85}', '\u{2028}', '\u{2029}']) {
-            let line = text[..at].matches('\n').count() + 1;
+            let line = lines::number(&text, at);
             return Err(Refused::Characters { line });
         }
         let root = parsed.root.filter(|root| !root.is_null());
-        let document = Self { text, root, says };
-        if document.says_where_it_looks() {
-            Ok(document)
-        } else {
-            Err(Refused::SideEffects)
+        let origin = root.clone();
+        let document = Self {
+            text,
+            root,
+            says,
+            origin,
+        };
+        match &document.root {
+            Some(root) if !document.says_where_it_looks(root) => Err(obstacle::at_top(root).into()),
+            _ => Ok(document),
         }
     }
 
@@ -97,14 +114,14 @@ impl Document {
     }
 
     /// Whether what kubectl reads is where one looks for it, and not merged from elsewhere.
-    fn says_where_it_looks(&self) -> bool {
-        let Some(root) = &self.root else { return true };
+    fn says_where_it_looks(&self, root: &Node) -> bool {
         let lists = [List::Clusters, List::Users, List::Contexts];
         let is_there = |list: &List| self.items(*list).len() == self.says.names(*list).len();
         let are_there = lists.iter().all(is_there);
-        let current = root.get(CURRENT).and_then(|current| current.text());
-        let is_there = self.says.current_context == current.unwrap_or_default()
-            || root.get(CURRENT).is_some_and(|current| current.is_null());
+        let is_there = match root.get(CURRENT).map(|current| name(current)) {
+            None => self.says.current_context.is_empty(),
+            Some(found) => found.as_ref() == Some(&self.says.current_context),
+        };
         are_there && is_there && !root.has_merge_key()
     }
 
@@ -193,7 +210,7 @@ impl Document {
     /// Whether a comment may stand in it. Where it [is blank](Self::is_blank), there is no text in which a `#` could be anything else.
     #[must_use]
     pub fn may_have_comment(&self) -> bool {
-        let mut lines = self.text.lines();
+        let mut lines = self.text.split(['\n', '\r']);
         lines.any(|line| line.trim_start().starts_with('#') || line.contains(" #") || line.contains("\t#"))
     }
 
@@ -211,10 +228,26 @@ impl Document {
     }
 }
 
+/// The name of a context that is written so; none where that is no name. Null is the empty one.
+pub(crate) fn name(written: &Node) -> Option<String> {
+    let written = written.resolved();
+    match resolve(written.text()?, written.tag(), written.is_plain()) {
+        Ok(Scalar::Null) => Some(String::new()),
+        Ok(Scalar::Text(text)) => Some(text),
+        _ => None,
+    }
+}
+
 /// Not what it says, which may be tokens.
 impl fmt::Debug for Document {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Document({} bytes)", self.text.len())
+    }
+}
+
+impl From<(usize, Obstacle)> for Refused {
+    fn from((line, obstacle): (usize, Obstacle)) -> Self {
+        Self::Obstructed { line, obstacle }
     }
 }
 

@@ -6,11 +6,12 @@ use serde::Serialize;
 use serde_json::Value;
 use tka_api::kubeconfig::NamedUser;
 
-use crate::document::{CURRENT, Document, List, Refused};
+use crate::document::{CURRENT, Document, List, Refused, name};
 use crate::entry::KubeconfigEntry;
 use crate::model::Kubeconfig;
+use crate::obstacle::{self, Obstacle};
 use crate::scalar::{Scalar, resolve};
-use crate::yaml::{self, Edit, Editor, Node, becomes, flow_item_removal, indented, same};
+use crate::yaml::{self, Edit, Editor, Node, becomes, flow_item_removal, indented, lines, same};
 
 /// An item of a list.
 struct Item {
@@ -26,6 +27,17 @@ struct Item {
 #[must_use]
 pub fn quoted(text: &str) -> String {
     Value::from(text).to_string()
+}
+
+/// The text that is quoted in `raw` without its quotes, if kubectl reads the same then. Lines of blanks may follow only such a text.
+fn bare(raw: &str) -> Option<String> {
+    let is_text = |node: &Node, is_plain| node.is_plain() == is_plain && node.tag().is_none() && !node.has_anchor;
+    let quoted = yaml::parse(raw).ok()?.root?;
+    let text = quoted.text().filter(|_| is_text(&quoted, false))?;
+    let bare = yaml::parse(text).ok()?.root?;
+    let is_same = is_text(&bare, true) && bare.span.len() == text.len() && bare.text() == Some(text);
+    let stands_for = resolve(text, None, true);
+    (is_same && stands_for == Ok(Scalar::Text(text.to_owned()))).then(|| text.to_owned())
 }
 
 /// A kubeconfig, or a part of one, as YAML. Every text is quoted: kubectl's parser takes a bare `on` or `1e3` for something else.
@@ -54,6 +66,15 @@ impl Document {
 
     /// The same with another current context. What is `raw` is YAML: [`quoted`], or what stood there before.
     pub fn with_current(self, raw: &str) -> Result<Self, Refused> {
+        let bare = bare(raw);
+        let ways = [Some(raw), bare.as_deref()];
+        let mut ways = ways.into_iter().flatten().map(|raw| self.with_current_as(raw));
+        let first = ways.next().unwrap_or(Err(Refused::SideEffects));
+        let changed = first.or_else(|refused| ways.find_map(Result::ok).ok_or(refused));
+        changed.map_err(|refused| self.explained(refused, CURRENT))
+    }
+
+    fn with_current_as(&self, raw: &str) -> Result<Self, Refused> {
         let root = self.root()?;
         let edits = match root.get(CURRENT) {
             Some(value) if value.has_anchor => return Err(Refused::SideEffects),
@@ -72,7 +93,8 @@ impl Document {
         };
         let wanted = yaml::parse(raw)?.root;
         let mut says = self.says.clone();
-        says.current_context = context_name(wanted.as_deref())?;
+        let name = wanted.as_deref().map_or(Some(String::new()), name);
+        says.current_context = name.ok_or(Refused::SideEffects)?;
         self.changed(edits, CURRENT, &[says], |document| {
             match (document.value(CURRENT), &wanted) {
                 (Some(value), Some(wanted)) => value.means(wanted),
@@ -85,15 +107,25 @@ impl Document {
     /// Sets `key` of the `exec` of a user to `text`. Where the user has no such key it changes nothing. All else of the user stays, also what we know
     /// nothing of.
     pub fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
+        let changed = self.try_exec(user, key, text);
+        let changed = changed.map_err(|refused| self.explained(refused, List::Users.key()))?;
+        Ok(changed.unwrap_or(self))
+    }
+
+    /// None where nothing has to be changed.
+    fn try_exec(&self, user: &str, key: &str, text: &str) -> Result<Option<Self>, Refused> {
         let at = self.position(List::Users, user).ok_or(Refused::SideEffects)?;
         let exec = self.body(List::Users, user).and_then(|body| body.get("exec"));
         let Some((exec, value)) = exec.and_then(|exec| Some((exec, exec.get(key)?))) else {
-            return Ok(self);
+            return Ok(None);
         };
         if value.text() == Some(text) {
-            return Ok(self);
+            return Ok(None);
         }
-        let edits = self.editor().replacement_candidates(exec, key, value, &quoted(text));
+        let quoted = quoted(text);
+        let ways = [bare(&quoted), Some(quoted)].into_iter().flatten().rev();
+        let edits = ways.flat_map(|raw| self.editor().replacement_candidates(exec, key, value, &raw));
+        let edits = edits.collect();
         let list = self.value(List::Users.key());
         if list.is_some_and(|list| list.has_anchor) {
             return Err(Refused::SideEffects);
@@ -106,7 +138,7 @@ impl Document {
             ("apiVersion", Some(call)) => text.clone_into(&mut call.api_version),
             _ => return Err(Refused::SideEffects),
         }
-        self.changed(edits, List::Users.key(), &[says], |document| {
+        let changed = self.changed(edits, List::Users.key(), &[says], |document| {
             let after = document.items(List::Users);
             let (Some(item), Some(rest)) = (after.get(at), after.get(at + 1..)) else {
                 return false;
@@ -114,22 +146,27 @@ impl Document {
             same(&after[..at], &before[..at])
                 && same(rest, &before[at + 1..])
                 && becomes(Some(&before[at]), item, &path, &|old, new| new.is_text_like(old, text))
-        })
+        });
+        changed.map(Some)
     }
 
     /// How the current context is written, for [`Self::with_current`] to restore; none where nothing is.
     #[must_use]
     pub fn raw_current(&self) -> Option<String> {
         let value = self.value(CURRENT)?;
-        let raw = self.text.get(value.span.clone())?;
-        let is_whole = yaml::parse(raw).is_ok_and(|again| match again.root {
-            Some(again) => again.means(value),
-            None => value.is_null(),
-        });
-        if is_whole && !raw.contains('\n') {
-            return Some(raw.to_owned());
-        }
-        value.text().map(quoted)
+        let is_whole = |raw: &&str| {
+            let is_same = yaml::parse(raw).is_ok_and(|again| match again.root {
+                Some(again) => again.means(value),
+                None => value.is_null(),
+            });
+            is_same && !raw.contains(['\n', '\r'])
+        };
+        // The tag stands before it.
+        let colon = self.editor().colon(self.root.as_ref()?, CURRENT);
+        let with_tag = colon.and_then(|colon| self.text.get(colon..value.span.end));
+        let ways = [self.text.get(value.span.clone()), with_tag.map(str::trim)];
+        let raw = ways.into_iter().flatten().find(is_whole);
+        Some(raw.map_or_else(|| quoted(&self.says.current_context), ToOwned::to_owned))
     }
 
     /// The same without the item of that name, if there is one.
@@ -137,18 +174,27 @@ impl Document {
         let Some(at) = self.position(list, name) else {
             return Ok(self);
         };
+        let without = self.without_item(list, at);
+        without.map_err(|refused| self.explained(refused, list.key()))
+    }
+
+    fn without_item(&self, list: List, at: usize) -> Result<Self, Refused> {
         let root = self.root()?;
         let value = root.get(list.key()).ok_or(Refused::SideEffects)?;
         let edits = if value.is_flow() {
             flow_item_removal(value, at)
         } else {
             let lines = self.editor().lines_of(&value.items()[at]).ok_or(Refused::SideEffects)?;
-            let mut edit = vec![(lines, String::new())];
+            let mut nothing = Vec::new();
             if value.items().len() == 1 {
                 let colon = self.editor().colon(root, list.key()).ok_or(Refused::SideEffects)?;
-                edit.insert(0, (colon..colon, " []".to_owned()));
+                nothing.push((colon..colon, " []".to_owned()));
             }
-            vec![edit]
+            // Lines of blanks may be part of the last text.
+            let blank = self.editor().behind_blank_lines(lines.end);
+            let ends = [lines.end, blank];
+            let edit = |end| [&nothing[..], &[(lines.start..end, String::new())]].concat();
+            ends.map(edit).to_vec()
         };
         let mut rest = self.items(list).to_vec();
         rest.remove(at);
@@ -166,22 +212,34 @@ impl Document {
         if self.root.is_some() {
             return Ok(self);
         }
-        let newline = if self.text.is_empty() || self.text.ends_with('\n') {
-            ""
-        } else {
-            "\n"
-        };
-        let head = "apiVersion: 'v1'\nkind: 'Config'\n";
-        let whole = Self::parse(format!("{}{newline}{head}", self.text)).map_err(|_| Refused::SideEffects)?;
-        whole.root.is_some().then_some(whole).ok_or(Refused::SideEffects)
+        let null = yaml::parse(&self.text)?.root;
+        if let Some(null) = null.as_ref().filter(|null| null.tag().is_some() || null.has_anchor) {
+            return Err((null.line, Obstacle::Tag).into());
+        }
+        let null = null.map_or(0..0, |null| null.span.clone());
+        let edits = self
+            .editor()
+            .head_candidates(null.clone(), "apiVersion: 'v1'\nkind: 'Config'\n");
+        let edited = edits.into_iter().filter_map(|edit| self.editor().edited(edit));
+        let mut whole = edited.filter_map(|text| Self::parse(text).ok());
+        let line = lines::number(&self.text, null.start);
+        let is_whole = |document: &Self| document.root.is_some() && document.is_blank();
+        whole.find(is_whole).ok_or((line, Obstacle::Layout).into())
     }
 
     fn with_item(self, list: List, item: &Item) -> Result<Self, Refused> {
+        self.try_item(list, item)
+            .map(|changed| changed.unwrap_or_else(|| self.clone()))
+            .map_err(|refused| self.explained(refused, list.key()))
+    }
+
+    /// None where nothing has to be changed.
+    fn try_item(&self, list: List, item: &Item) -> Result<Option<Self>, Refused> {
         let older = self.position(list, &item.name).map(|at| &self.items(list)[at]);
         if older.is_some_and(|older| item.is(older)) {
-            return Ok(self);
+            return Ok(None);
         }
-        let rest = self.without(list, &item.name)?;
+        let rest = self.clone().without(list, &item.name)?;
         let edits = rest.insertion_candidates(list, item)?;
         let before = rest.items(list);
         let is_wanted = |document: &Self| {
@@ -195,7 +253,7 @@ impl Document {
                     .is_some_and(|(first, rest)| item.is(first) && same(rest, before))
         };
         let says = item.says(list, &rest.says)?;
-        rest.changed(edits, list.key(), &says, is_wanted)
+        rest.changed(edits, list.key(), &says, is_wanted).map(Some)
     }
 
     /// Where an item can be added to a list, the best place first.
@@ -238,7 +296,11 @@ impl Document {
         says: &[Kubeconfig],
         is_wanted: impl Fn(&Self) -> bool,
     ) -> Result<Self, Refused> {
-        let edited = |edit| Self::parse(self.editor().edited(edit)?).ok();
+        let edited = |edit| {
+            let edited = Self::parse(self.editor().edited(edit)?).ok()?;
+            let origin = self.origin.clone();
+            Some(Self { origin, ..edited })
+        };
         let after = edits.into_iter().filter_map(edited);
         let mut after = after
             .filter(|after| says.contains(&after.says))
@@ -257,6 +319,14 @@ impl Document {
         same(&others(self), &others(other))
     }
 
+    /// Says what stood in the way of a change to the value of `key`.
+    fn explained(&self, refused: Refused, key: &str) -> Refused {
+        match (refused, &self.origin) {
+            (Refused::SideEffects, Some(origin)) => obstacle::to_change(origin, key).into(),
+            (refused, _) => refused,
+        }
+    }
+
     fn root(&self) -> Result<&Node, Refused> {
         self.root.as_deref().ok_or(Refused::SideEffects)
     }
@@ -267,16 +337,6 @@ impl Document {
 
     fn value(&self, key: &str) -> Option<&Rc<Node>> {
         self.root.as_ref()?.get(key)
-    }
-}
-
-/// What a current context is that is written so.
-fn context_name(written: Option<&Node>) -> Result<String, Refused> {
-    let scalar = written.map(|node| resolve(node.text()?, node.tag(), node.is_plain()).ok());
-    match scalar {
-        None | Some(Some(Scalar::Null)) => Ok(String::new()),
-        Some(Some(Scalar::Text(text))) => Ok(text),
-        Some(_) => Err(Refused::SideEffects),
     }
 }
 

@@ -5,6 +5,7 @@ mod edit;
 mod encoding;
 mod entry;
 mod model;
+mod obstacle;
 mod scalar;
 mod set;
 #[cfg(test)]
@@ -18,5 +19,6 @@ pub use edit::{quoted, to_yaml};
 pub use encoding::{NotUtf8, utf8};
 pub use entry::KubeconfigEntry;
 pub use model::{Cluster, Context, ExecConfig, Kubeconfig, Merged, Named, User, find, merge, sources};
+pub use obstacle::Obstacle;
 pub use set::{Written, set, written};
 pub use unreadable::Unreadable;

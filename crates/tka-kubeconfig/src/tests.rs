@@ -7,6 +7,7 @@ use crate::document::{Document, List, Refused};
 use crate::edit::quoted;
 use crate::entry::KubeconfigEntry;
 use crate::model::Kubeconfig;
+use crate::obstacle::Obstacle;
 
 const EVERYDAY: &str = "\
 apiVersion: v1
@@ -244,8 +245,8 @@ fn what_kubectl_reads_but_cannot_be_changed_safely_is_refused() {
         ("a: b\n---\nc: d\n", Refused::Documents { line: 3 }),
         ("a: b\n--- {\n", Refused::Documents { line: 2 }),
         ("{\"a\": 1} x", Refused::Documents { line: 1 }),
-        ("<<: {users: []}\n", Refused::SideEffects),
-        ("!!binary dXNlcnM=: [{name: a}]\n", Refused::SideEffects),
+        ("a: b\n<<: {users: []}\n", obstructed(2, Obstacle::MergeKey)),
+        ("!!binary dXNlcnM=: [{name: a}]\n", obstructed(1, Obstacle::Tag)),
         ("a: \"x\u{2028}y\"\n", Refused::Characters { line: 1 }),
     ] {
         assert!(Kubeconfig::from_text(text).is_ok(), "{text}");
@@ -306,17 +307,124 @@ fn other_encodings_are_named() {
 
 #[test]
 fn what_others_refer_to_is_not_changed() {
-    for text in [
-        "x: &a []\nusers: *a\n",
-        "users: &a [{name: b}]\nx: *a\n",
-        "current-context: &a b\nx: *a\n",
-        "users:\n- name: &a b\n  user: {}\ncontexts:\n- name: ours\n  context: &c {}\nx: *c\n",
+    for (text, line, obstacle) in [
+        ("x: &a []\nusers: *a\n", 2, Obstacle::Alias),
+        ("kind: Config\nusers: &a [{name: b}]\nx: *a\n", 2, Obstacle::Anchor),
+        ("current-context: &a b\nx: *a\n", 1, Obstacle::Anchor),
+        (
+            "users:\n- name: &a b\n  user: {}\ncontexts:\n- name: ours\n  context: &c {}\nx: *c\n",
+            6,
+            Obstacle::Anchor,
+        ),
     ] {
         let refused = merged(document(text), &entry("ours")).unwrap_err();
-        assert_eq!(refused, Refused::SideEffects, "{text}");
+        assert_eq!(refused, obstructed(line, obstacle), "{text}");
     }
     let shared = document("contexts:\n- name: a\n  context: &c {}\n- name: b\n  context: *c\n");
-    assert_eq!(shared.without(List::Contexts, "a").unwrap_err(), Refused::SideEffects);
+    let refused = shared.without(List::Contexts, "a").unwrap_err();
+    assert_eq!(refused, obstructed(3, Obstacle::Anchor));
+    assert_eq!(
+        refused.to_string(),
+        "line 3: it cannot be changed without changing what else it says: there is an anchor (&)"
+    );
+}
+
+fn obstructed(line: usize, obstacle: Obstacle) -> Refused {
+    Refused::Obstructed { line, obstacle }
+}
+
+/// kubectl reads and writes all of these.
+#[test]
+fn rare_ways_to_write_a_kubeconfig_are_changed_and_changed_back() {
+    let twice = |key: &str, value: &str| EVERYDAY.replace(&format!("\n{key}:"), &format!("\n{key}:{value}\n{key}:"));
+    let last = |key: &str, value: &str| format!("{EVERYDAY}{key}:{value}\n");
+    let (head, current) = EVERYDAY.split_once("current-context: kind\n").unwrap();
+    let current_last = format!("{head}{current}current-context: kind\n");
+    for text in [
+        // Lines of blanks behind the last text.
+        format!("{EVERYDAY}        \t\n"),
+        format!("{current_last}  \t\n"),
+        format!("{current_last} \n  \t\n# end\n"),
+        // Of two equal keys the last counts.
+        twice("clusters", ""),
+        twice("clusters", " []"),
+        twice("clusters", "\n- name: gone"),
+        last("users", ""),
+        last("users", " []"),
+        last("contexts", "\n- name: kind\n  context: {user: kind, cluster: kind}"),
+        last("current-context", " kind"),
+        // Carriage returns alone.
+        EVERYDAY.replace('\n', "\r"),
+        current_last.replace('\n', "\r"),
+        EVERYDAY.trim_end().replace('\n', "\r"),
+        // The name in base64.
+        EVERYDAY.replace("current-context: kind", "current-context: !!binary a2luZA=="),
+        EVERYDAY.replace("current-context: kind", "current-context: !!str kind # mine"),
+    ] {
+        let before = document(&text);
+        let current = before.raw_current();
+        assert_eq!(before.current(), Some("kind"), "{text:?}");
+        let merged = merged(before.clone(), &entry("ours")).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        assert_eq!(
+            (merged.current(), merged.context("ours")),
+            (Some("ours"), Some(entry("ours").names()))
+        );
+        assert!(merged.context("kind") == before.context("kind"), "{text:?}");
+        let after = removed(merged, &entry("ours"), current.as_deref().unwrap_or("\"\"")).unwrap();
+        assert_eq!(after.says(), before.says(), "{:?}", after.text());
+        let was_null = text.ends_with("users:\n");
+        assert!(was_null || after.text() == text, "{text:?}\n{:?}", after.text());
+    }
+}
+
+#[test]
+fn null_is_nothing() {
+    for text in [
+        "null",
+        "null\n",
+        "~\n",
+        "# mine\nnull # x\n",
+        "--- ~\n",
+        "---\nNULL\n...\n",
+        "null\r\n",
+        "Null\n# end",
+    ] {
+        let merged = merged(document(text), &entry("ours")).unwrap_or_else(|error| panic!("{text:?}: {error}"));
+        assert_eq!(merged.current(), Some("ours"), "{text:?}");
+        let comments = |text: &str| text.matches('#').count();
+        assert_eq!(comments(merged.text()), comments(text), "{:?}", merged.text());
+        let blank = removed(merged, &entry("ours"), "\"\"").unwrap();
+        assert!(blank.is_blank(), "{:?}", blank.text());
+    }
+    for text in ["!!null null\n", "&a null\n"] {
+        let refused = merged(document(text), &entry("ours")).unwrap_err();
+        assert_eq!(refused, obstructed(1, Obstacle::Tag), "{text}");
+    }
+}
+
+/// What stands without quotes could be a number.
+#[test]
+fn name_is_bare_only_where_it_stays_a_text() {
+    let text = |name: &str| {
+        let document = document("users: []\ncurrent-context: kind\n  \t\n");
+        document
+            .with_current(&quoted(name))
+            .map(|changed| changed.text().to_owned())
+    };
+    for name in ["ours", "tka-context-alice@127.0.0.1", "a b"] {
+        let expected = format!("users: []\ncurrent-context: {name}\n  \t\n");
+        assert_eq!(text(name), Ok(expected));
+    }
+    for name in ["0x1f", "on", "null", "a: b", "a #b", "- a", "", "!a", "a\tb\n"] {
+        assert_eq!(text(name), Err(obstructed(2, Obstacle::Layout)), "{name:?}");
+    }
+}
+
+#[test]
+fn command_with_blank_lines_behind_it_is_mended() {
+    let text = "users:\n- name: u\n  user:\n    exec:\n      command: /gone/tka\n        \t\n";
+    let mended = document(text).with_exec("u", "command", "/new/tka").unwrap();
+    assert_eq!(mended.text(), text.replace("/gone/", "/new/"));
 }
 
 #[test]
@@ -346,7 +454,15 @@ fn nothing_of_a_user_is_changed_that_others_refer_to() {
         "x: &a /gone/tka\nusers: [{name: u, user: {exec: {command: *a}}}]\n".to_owned(),
     ] {
         let changed = document(&text).with_exec("u", "command", "/new/tka");
-        assert_eq!(changed.unwrap_err(), Refused::SideEffects, "{text}");
+        let refused = changed.unwrap_err();
+        let is_reference = matches!(
+            refused,
+            Refused::Obstructed {
+                obstacle: Obstacle::Anchor | Obstacle::Alias,
+                ..
+            }
+        );
+        assert!(is_reference, "{text}: {refused}");
     }
     let text = format!("users: [{{name: u, user: {{exec: {exec}}}}}]\n");
     let changed = document(&text).with_exec("u", "command", "/new/tka").unwrap();
@@ -563,6 +679,28 @@ proptest! {
                 value["current-context"] = json!(current);
             }
             prop_assert_eq!(found, wanted, "{}", after.text());
+        }
+    }
+
+    #[test]
+    fn carriage_returns_end_lines_too(text in kubeconfigs()) {
+        let text = text.replace("\r\n", "\n").replace('\n', "\r");
+        let before = document(&text);
+        let current = before.raw_current();
+        let merged = merged(before.clone(), &entry("ours")).unwrap();
+        prop_assert!(!merged.text().contains('\n') || !text.contains('\r'), "{:?}", merged.text());
+        let after = removed(merged, &entry("ours"), current.as_deref().unwrap_or("\"\"")).unwrap();
+        prop_assert_eq!(after.says(), before.says(), "{:?}", after.text());
+    }
+
+    #[test]
+    fn lines_of_blanks_may_end_the_text(text in kubeconfigs(), blanks in "( |\t){1,12}") {
+        // They may follow a text without quotes, and little else.
+        if let Ok(before) = Document::parse(format!("{}\n{blanks}\n", text.trim_end())) {
+            let current = before.raw_current();
+            let merged = merged(before.clone(), &entry("ours")).unwrap();
+            let after = removed(merged, &entry("ours"), current.as_deref().unwrap_or("\"\"")).unwrap();
+            prop_assert_eq!(after.says(), before.says(), "{:?}", after.text());
         }
     }
 

@@ -109,10 +109,8 @@ impl CacheLocation {
 
     /// The cache of `session` at `server`. Nothing is stored for an invalid session name.
     pub(crate) fn cache_for(self, server: &Server, session: &str) -> CredentialCache {
-        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_name = (1..=LONGEST_NAME).contains(&session.len()) && session.bytes().all(plain);
         let name = format!("{}{session}", prefix(server));
-        if !is_name {
+        if !is_session_name(session) {
             return CredentialCache {
                 secrets: Box::new(NoStore),
                 state: None,
@@ -130,12 +128,24 @@ impl CacheLocation {
     pub(crate) fn remove_all(&self, server: &Server) -> io::Result<()> {
         let prefix = prefix(server);
         let names = self.secrets.names();
-        for name in names.iter().filter(|name| name.starts_with(&prefix)) {
+        for name in names.iter().filter(|name| is_of(name, &prefix)) {
             self.secrets.remove(name)?;
         }
         let folder = self.state.as_ref();
-        folder.map_or(Ok(()), |folder| SharedState::remove_all(folder, &prefix))
+        folder.map_or(Ok(()), |folder| {
+            SharedState::remove_all(folder, |name| is_of(name, &prefix))
+        })
     }
+}
+
+/// Whether `name` is that of a session, behind the prefix of a server. Names of other servers may begin with the same prefix.
+fn is_of(name: &str, prefix: &str) -> bool {
+    name.strip_prefix(prefix).is_some_and(is_session_name)
+}
+
+fn is_session_name(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(plain)
 }
 
 /// The prefix of all names of `server`.
@@ -328,6 +338,33 @@ mod tests {
         assert!(cache.credential(at(1000)).is_some());
         in_memory(folder.path()).remove_all(&server("tka")).unwrap();
         assert!(cache.credential(at(1000)).is_none());
+    }
+
+    /// A host may have an underscore in its name, and a server a path.
+    #[test]
+    fn signing_out_forgets_no_credential_of_another_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let servers = [
+            "http://tka:8080",
+            "http://tka:8080/a",
+            "https://tka:8080",
+            "tka_8080_x:81",
+        ];
+        let servers = servers.map(server);
+        let is_kept = |server: &Server| {
+            let cache = in_memory(folder.path()).cache_for(server, "tka-alice-abc");
+            cache.credential(at(1000)).is_some()
+        };
+        for one in &servers {
+            for server in &servers {
+                let cache = in_memory(folder.path()).cache_for(server, "tka-alice-abc");
+                cache.store(&cached(1000, 4600)).unwrap();
+            }
+            in_memory(folder.path()).remove_all(one).unwrap();
+            for server in &servers {
+                assert_eq!(is_kept(server), server != one, "{server} after {one}");
+            }
+        }
     }
 
     #[test]

@@ -154,14 +154,11 @@ impl SharedState {
         }
     }
 
-    /// Removes the state of all sessions whose names begin with `prefix`.
-    pub(crate) fn remove_all(folder: &Path, prefix: &str) -> io::Result<()> {
+    /// Removes the state of all sessions whose names `is_selected` accepts.
+    pub(crate) fn remove_all(folder: &Path, is_selected: impl Fn(&str) -> bool) -> io::Result<()> {
         // Lock files stay: another call may hold one.
         for kind in ["failed", "given"] {
-            for name in files::stems(folder, kind)
-                .iter()
-                .filter(|name| name.starts_with(prefix))
-            {
+            for name in files::stems(folder, kind).iter().filter(|name| is_selected(name)) {
                 files::remove(&Self::new(folder, name).path(kind))?;
             }
         }

@@ -65,7 +65,7 @@ impl CandidateSet<'_> {
     fn add(&mut self, server: Server) -> &mut Candidate {
         let node = self.status.and_then(|status| status.node(server.host()));
         let name = node.map_or_else(|| server.host().to_owned(), |node| node.name().to_ascii_lowercase());
-        let is_it = |one: &Candidate| one.node == name && one.server.port() == server.port();
+        let is_it = |one: &Candidate| one.node == name && one.server.differs_only_in_host(&server);
         let at = self.all.iter().position(is_it).unwrap_or(self.all.len());
         if at == self.all.len() {
             self.all.push(Candidate {
@@ -80,14 +80,11 @@ impl CandidateSet<'_> {
         &mut self.all[at]
     }
 
+    /// Adds a server at a port of which nothing is known yet.
     fn guess(&mut self, server: Server) {
-        let before = self.all.len();
-        let is_new = {
-            self.add(server);
-            self.all.len() > before
-        };
-        if is_new && let Some(new) = self.all.last_mut() {
-            new.is_guessed_port = true;
+        let is_known = |one: &Candidate| one.node == server.host() && one.server.port() == server.port();
+        if !self.all.iter().any(is_known) {
+            self.add(server).is_guessed_port = true;
         }
     }
 }
@@ -178,6 +175,31 @@ mod tests {
             "http://west.example.ts.net:8080?-",
         ];
         assert_eq!(guessed, expected);
+    }
+
+    #[test]
+    fn servers_with_paths_of_their_own_have_sessions_of_their_own() {
+        let cache = |url: &str| SessionCache::at(&Server::new(url, 443, None).unwrap());
+        let all = [
+            "http://tka:8080/a",
+            "http://tka:8080/b",
+            "https://tka:8080",
+            "http://tka.example.ts.net:8080/a",
+        ];
+        let all = all.map(cache).to_vec();
+        let found = shown(&find(&server("tka", 8080), all, Some(&status()), "tag:tka"));
+        let expected = [
+            "http://tka:8080*",
+            "http://tka:8080/a",
+            "http://tka:8080/b",
+            "https://tka:8080",
+        ];
+        assert_eq!(found[..4], expected);
+        assert!(
+            !found[4..]
+                .iter()
+                .any(|one| one.starts_with("http://tka.example.ts.net:8080"))
+        );
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub(crate) struct CurrentContext {
     /// The file that sets it.
     file: PathBuf,
     context: String,
+    /// Whether a file defines it.
+    is_defined: bool,
     /// The session in the arguments of the plugin, if there is one.
     session: Option<String>,
     /// The file that defines it, if the credential is a token, or none as for the gateway.
@@ -40,18 +42,48 @@ pub(crate) enum ElevationScope {
 /// Finds the current context as kubectl does, in the files of `KUBECONFIG` or in `~/.kube/config`. None if a file cannot be read, since
 /// kubectl then fails too.
 pub(crate) fn find(home: &Path) -> Option<CurrentContext> {
-    let list = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
-    let paths: Vec<PathBuf> = match &list {
-        Some(list) => env::split_paths(list).collect(),
-        None => vec![home.join(".kube/config")],
-    };
     let read = |path: PathBuf| match fs::read(&path) {
         Ok(bytes) => Some(Kubeconfig::read(&bytes).ok().map(|file| (path, file))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(_) => Some(None),
     };
-    let files: Option<Vec<_>> = sources(paths).into_iter().filter_map(read).collect();
+    let files: Option<Vec<_>> = sources(files(home)).into_iter().filter_map(read).collect();
     from_files(files?)
+}
+
+/// The files that kubectl reads.
+fn files(home: &Path) -> Vec<PathBuf> {
+    let list = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
+    match &list {
+        Some(list) => env::split_paths(list).collect(),
+        None => vec![home.join(".kube/config")],
+    }
+}
+
+/// Says that the file at `path` sets no current context any more, and which one kubectl uses if another file sets it.
+pub(crate) fn none_in(path: &Path, home: Option<&Path>) -> String {
+    let none = format!("{} has no current context now", path.display());
+    match home.filter(|home| is_read(path, home)).and_then(find) {
+        Some(current) if whole(&current.file) != path => {
+            format!("{none}: kubectl uses {} of {}", current.context, current.file.display())
+        }
+        _ => none,
+    }
+}
+
+/// Whether `context`, which the file at `path` sets and does not define, is defined by another file.
+pub(crate) fn is_defined_beside(path: &Path, context: &str, home: Option<&Path>) -> bool {
+    let current = home.filter(|home| is_read(path, home)).and_then(find);
+    current.is_some_and(|current| current.is_defined && current.context == context)
+}
+
+/// Whether kubectl reads the file at `path`.
+fn is_read(path: &Path, home: &Path) -> bool {
+    files(home).iter().any(|one| whole(one) == path)
+}
+
+fn whole(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
@@ -68,6 +100,7 @@ fn from_files(files: Vec<(PathBuf, Kubeconfig)>) -> Option<CurrentContext> {
     let gateway = cluster.and_then(|cluster| GatewayAddress::parse(&cluster.server));
     Some(CurrentContext {
         file,
+        is_defined: merged.kubeconfig.current().is_some(),
         plain_file: home.and_then(|at| paths.get(at).cloned()),
         // Also where the context leads to no user at all.
         gateway: gateway.filter(|_| user.is_none_or(User::is_plain)),
@@ -141,6 +174,7 @@ users: [{name: u, user: {exec: {command: /bin/tka, args: [credential, --server, 
             Some(CurrentContext {
                 file: file.into(),
                 context: context.into(),
+                is_defined: context != "gone",
                 session: session.map(Into::into),
                 plain_file: Some("0".into()).filter(|_| context == "kind"),
                 gateway: None,

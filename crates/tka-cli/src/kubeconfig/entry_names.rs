@@ -52,8 +52,8 @@ fn qualified(names: &EntryNames, qualifier: &str) -> EntryNames {
     EntryNames::new(at(&names.cluster), at(&names.user), at(&names.context))
 }
 
-/// The server's name: short, and in full.
-fn qualifiers(server: &Server) -> [String; 2] {
+/// The server's name: short, in full, and where that is not all of its address, that.
+fn qualifiers(server: &Server) -> Vec<String> {
     let host = server.host();
     let short = match host.parse::<IpAddr>() {
         Ok(_) => host,
@@ -63,7 +63,8 @@ fn qualifiers(server: &Server) -> [String; 2] {
         HTTPS_PORT => host.to_owned(),
         port => format!("{host}:{port}"),
     };
-    [short.to_owned(), whole]
+    let address = server.has_more_than_host_and_port().then(|| server.to_string());
+    [short.to_owned(), whole].into_iter().chain(address).collect()
 }
 
 #[cfg(test)]
@@ -115,6 +116,12 @@ mod tests {
             ("prod.example.ts.net", &second, "prod.example.ts.net"),
             ("prod:8080", &second, "prod:8080"),
             ("100.64.0.1", &["c"], "100.64.0.1"),
+            ("http://prod:8080/a", &["c"], "prod"),
+            (
+                "http://prod:8080/a",
+                &["c", "c@prod", "c@prod:8080"],
+                "http://prod:8080/a",
+            ),
         ] {
             let expected = format!("c@{name} u@{name} x@{name}");
             assert_eq!(chosen(server, taken), expected, "{server} {taken:?}");

@@ -12,7 +12,7 @@ use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::session_cache::MergedEntry;
 use crate::net::server::Server;
 use crate::sys::files::FileError;
-use tka_kubeconfig::{Document, ExecConfig, KubeconfigEntry, List, Refused, quoted};
+use tka_kubeconfig::{Document, ExecConfig, KubeconfigEntry, List, Obstacle, Refused, quoted};
 
 pub(crate) use file::UserKubeconfig;
 pub(crate) use target::MergeTarget;
@@ -193,9 +193,9 @@ impl MergeError {
                 path.display()
             ),
             Self::Refused {
-                source: Refused::SideEffects,
-                ..
-            } => "replace YAML anchors, aliases and merge keys (&, *, <<) by their values".to_owned(),
+                source: Refused::Obstructed { obstacle, .. },
+                path,
+            } => advice_against(*obstacle, path),
             Self::Refused {
                 source: Refused::Characters { .. },
                 path,
@@ -208,6 +208,20 @@ impl MergeError {
             }
             Self::NameConflict { .. } => "rename them: `kubectl config rename-context`".to_owned(),
         }
+    }
+}
+
+/// What to do about an obstacle in the file at `path`.
+fn advice_against(obstacle: Obstacle, path: &Path) -> String {
+    match obstacle {
+        Obstacle::Anchor | Obstacle::Alias | Obstacle::MergeKey => {
+            "replace YAML anchors, aliases and merge keys (&, *, <<) by their values".to_owned()
+        }
+        Obstacle::Tag => "write it without the tag (!)".to_owned(),
+        Obstacle::Layout => format!(
+            "print it as kubectl writes it with `kubectl config view --raw --kubeconfig {}`, and save that",
+            path.display()
+        ),
     }
 }
 

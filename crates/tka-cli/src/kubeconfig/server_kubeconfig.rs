@@ -83,6 +83,8 @@ pub(crate) struct ReceivedKubeconfig {
     keyed: KeyedKubeconfig,
     /// The first field that a server must not set.
     forbidden_field: Option<String>,
+    /// Where the first text is that cannot stand in a kubeconfig.
+    unprintable: Option<String>,
 }
 
 /// A valid kubeconfig. It is a type of its own, so that nothing unchecked is written to a file.
@@ -120,6 +122,8 @@ pub(crate) enum InvalidKubeconfig {
     NoSession,
     #[error("it sets `{0}`, which a server must not set")]
     ForbiddenField(String),
+    #[error("{0} in it has a control character or a line end")]
+    Unprintable(String),
 }
 
 /// Checks that the current context has an API server, and a token or a plugin.
@@ -130,6 +134,9 @@ pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, 
     }
     if let Some(field) = arrived.forbidden_field {
         return Err(InvalidKubeconfig::ForbiddenField(field));
+    }
+    if let Some(place) = arrived.unprintable {
+        return Err(InvalidKubeconfig::Unprintable(place));
     }
     let current = &keyed.current_context;
     let context = keyed.contexts.get(current);
@@ -202,6 +209,22 @@ fn forbidden_field(sent: &Value) -> Option<String> {
     })
 }
 
+/// Where the first text is that kubectl or an editor reads as something else, or not at all. Certificates are checked by themselves, and a plugin
+/// is not taken over. A value may be a token, so it is not shown.
+fn unprintable(sent: &Value) -> Option<String> {
+    let in_field = |(key, value): (&String, &Value)| match (key.as_str(), value) {
+        ("certificate-authority-data" | "exec", _) => None,
+        (key, _) if key.contains(is_unprintable) => Some(format!("the name {key:?}")),
+        (key, Value::String(text)) => text.contains(is_unprintable).then(|| format!("`{key}`")),
+        (_, value) => unprintable(value),
+    };
+    sent.as_object()?.iter().find_map(in_field)
+}
+
+fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
 /// Whether a field is empty. The original's server sends empty fields.
 fn is_empty(value: &Value) -> bool {
     match value {
@@ -220,9 +243,13 @@ impl TryFrom<Value> for ReceivedKubeconfig {
     type Error = serde_json::Error;
 
     fn try_from(sent: Value) -> Result<Self, Self::Error> {
-        let forbidden_field = forbidden_field(&sent);
+        let (forbidden_field, unprintable) = (forbidden_field(&sent), unprintable(&sent));
         let keyed = serde_json::from_value(sent)?;
-        Ok(Self { keyed, forbidden_field })
+        Ok(Self {
+            keyed,
+            forbidden_field,
+            unprintable,
+        })
     }
 }
 
@@ -361,6 +388,33 @@ mod tests {
         for bad in ["UEVN", "LS0tLS1CRUdJTiBQUklWQVRFIEtFWS0tLS0t"] {
             let invalid = invalid("/clusters/tka-cluster/certificate-authority-data", json!(bad));
             assert!(matches!(invalid, InvalidKubeconfig::BadCa(_)), "cases.md 3: {invalid}");
+        }
+    }
+
+    /// kubectl, editors and terminals read these as something else, or not at all.
+    #[test]
+    fn control_characters_and_line_ends_are_refused() {
+        for wrong in [
+            '\u{7f}', '\u{85}', '\u{2028}', '\u{2029}', '\n', '\0', '\u{1b}', '\u{feff}', '\u{ffff}',
+        ] {
+            let text = format!("a{wrong}b");
+            let renamed = |sent: &mut Value| {
+                sent["contexts"] = json!({text.clone(): {"cluster": "tka-cluster", "user": "tka-user-alice"}});
+                sent["current-context"] = json!(text);
+            };
+            let place = format!("the name {text:?}");
+            assert_eq!(check(renamed).unwrap_err(), InvalidKubeconfig::Unprintable(place));
+            for (list, name, field) in [
+                ("contexts", "on", "namespace"),
+                ("users", "tka-user-alice", "token"),
+                ("clusters", "tka-cluster", "tls-server-name"),
+            ] {
+                let refused = check(|sent| sent[list][name][field] = json!(text)).unwrap_err();
+                assert_eq!(refused, InvalidKubeconfig::Unprintable(format!("`{field}`")));
+            }
+        }
+        for right in ["täst", "a b", "a\u{a0}b", "日本"] {
+            check(|sent| sent["contexts"]["on"]["namespace"] = json!(right)).unwrap();
         }
     }
 

@@ -73,11 +73,6 @@ pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
     paths.iter().filter_map(|path| read(path)).collect()
 }
 
-/// The path of the cache beside the kubeconfig.
-fn path(kubeconfig: &Path) -> PathBuf {
-    kubeconfig.with_extension("json")
-}
-
 fn read(path: &Path) -> Option<SessionCache> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
@@ -99,7 +94,8 @@ impl SessionCache {
 
     /// Loads the cache of the server.
     pub(crate) fn load(store: Option<&KubeconfigStore>, server: &Server) -> Self {
-        let saved = store.and_then(|store| read(&path(store.path())));
+        let saved = store.and_then(|store| read(&store.session_cache()));
+        let saved = saved.filter(|saved| !server.is_other(&saved.server));
         let cache = saved.unwrap_or_else(|| Self::at(server));
         Self {
             server: server.to_string(),
@@ -109,7 +105,7 @@ impl SessionCache {
 
     /// Saves the cache. An empty one is removed.
     pub(crate) fn save(&self, _: &FolderLock, store: &KubeconfigStore) -> io::Result<()> {
-        let path = path(store.path());
+        let path = store.session_cache();
         if self.sessions.is_empty() && self.merged.is_empty() {
             let _ = fs::remove_file(path);
             return Ok(());
@@ -151,6 +147,8 @@ impl SessionCache {
             .server()
             .and_then(|server| Some(folder?.join(format!("{}.json", server.file_stem()))));
         let newest = path.as_deref().and_then(read);
+        let is_ours = |newest: &Self| self.server().is_none_or(|server| !server.is_other(&newest.server));
+        let newest = newest.filter(is_ours);
         if let Some(newest) = &newest {
             self.merged.clone_from(&newest.merged);
         }

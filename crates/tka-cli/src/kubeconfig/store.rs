@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use serde::Deserialize;
+
 use crate::net::server::Server;
 use crate::sys::files;
 use tka_kubeconfig::{Document, Refused};
@@ -14,8 +16,7 @@ pub(crate) struct KubeconfigStore {
     home: PathBuf,
     folder: PathBuf,
     path: PathBuf,
-    /// The server's URL, for the first line of the file.
-    server: String,
+    server: Server,
 }
 
 /// The lock for changes in the folder. It is released when this is dropped or the process ends.
@@ -37,8 +38,16 @@ pub(crate) enum StoreError {
     Remove { path: PathBuf, source: io::Error },
     #[error("{} belongs to another user", folder.display())]
     Foreign { folder: PathBuf },
+    #[error("{} has the sessions of another server, {server}", path.display())]
+    OtherServer { path: PathBuf, server: String },
     #[error("the kubeconfig cannot be written as YAML")]
     Yaml(#[from] serde_saphyr::ser::Error),
+}
+
+/// Whose sessions a session cache has.
+#[derive(Deserialize)]
+struct Owner {
+    server: String,
 }
 
 /// The folder of all servers, below the home folder.
@@ -61,12 +70,17 @@ impl KubeconfigStore {
             home: home.to_owned(),
             folder,
             path,
-            server: server.to_string(),
+            server: server.clone(),
         })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file is there, and of no other server.
+    pub(crate) fn has_file(&self) -> bool {
+        self.path.exists() && self.check_server().is_ok()
     }
 
     /// Where the files of all servers are.
@@ -78,6 +92,7 @@ impl KubeconfigStore {
     pub(crate) fn check_writable(&self) -> Result<(), StoreError> {
         let size = fs::metadata(&self.path).map_or(0, |found| found.len());
         let size = usize::try_from(size).unwrap_or(usize::MAX);
+        self.check_server()?;
         let probed = files::probe(&self.folder, size.saturating_add(files::RESERVE));
         probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
         if self.folder.exists() {
@@ -93,7 +108,34 @@ impl KubeconfigStore {
         files::make_folder(&self.folder, files::PRIVATE).map_err(failed)?;
         self.check_folder_owner()?;
         access::make_private(&self.folder).map_err(failed)?;
-        Ok(FolderLock::acquire(&self.folder))
+        let lock = FolderLock::acquire(&self.folder);
+        self.check_server()?;
+        Ok(lock)
+    }
+
+    /// Locks the folder, if it exists and the file is not of another server.
+    pub(crate) fn lock_if_ours(&self) -> Option<FolderLock> {
+        let lock = FolderLock::if_exists(&self.folder)?;
+        self.check_server().is_ok().then_some(lock)
+    }
+
+    /// The session cache beside the file.
+    pub(crate) fn session_cache(&self) -> PathBuf {
+        self.path.with_extension("json")
+    }
+
+    /// Refuses files of another server. Names of hosts and addresses can be alike, and earlier versions kept servers with different paths in one
+    /// file.
+    fn check_server(&self) -> Result<(), StoreError> {
+        let cache = fs::read(self.session_cache()).ok();
+        let owner = cache.and_then(|cache| serde_json::from_slice::<Owner>(&cache).ok());
+        match owner.filter(|owner| self.server.is_other(&owner.server)) {
+            Some(Owner { server }) => Err(StoreError::OtherServer {
+                path: self.path.clone(),
+                server,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Reads the file. A missing file has only its first line.
@@ -210,6 +252,14 @@ impl StoreError {
             }
             Self::Foreign { .. } => {
                 vec!["set HOME to your own home folder, or become the owner of the folder (chown)".into()]
+            }
+            Self::OtherServer { path, server } => {
+                let (yaml, json) = (path.display(), path.with_extension("json"));
+                let json = json.display();
+                vec![
+                    format!("end the session at {server} with `tka logout --server {server}`"),
+                    format!("then remove both files: `rm {yaml} {json}`"),
+                ]
             }
             Self::Yaml(_) => vec!["please report it".into()],
             Self::NotWritable { path, source } | Self::Remove { path, source } | Self::Write { path, source } => {
@@ -328,6 +378,32 @@ mod tests {
         write(&store).unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "untouched");
         assert!(fs::symlink_metadata(store.path()).unwrap().is_file());
+    }
+
+    #[test]
+    fn files_of_another_server_are_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let store = store(home.path());
+        write(&store).unwrap();
+        let cache = |text: &str| fs::write(store.session_cache(), text).unwrap();
+        let damaged = r#"{"server": "x", "sessions": []}"#;
+        for ours in [
+            r#"{"server": "http://tka:8080", "sessions": []}"#,
+            damaged,
+            "",
+            "{",
+            "[]",
+        ] {
+            cache(ours);
+            store.check_writable().unwrap();
+            write(&store).unwrap();
+            assert!(store.lock_if_ours().is_some(), "{ours}");
+        }
+        cache(r#"{"server": "http://tka:8080/a", "sessions": []}"#);
+        let is_other =
+            |result| matches!(result, Err(StoreError::OtherServer { server, .. }) if server == "http://tka:8080/a");
+        assert!(is_other(store.check_writable()) && is_other(write(&store)));
+        assert!(store.lock_if_ours().is_none());
     }
 
     #[test]

@@ -3,8 +3,13 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
+use sha2::{Digest, Sha256};
+
 /// The port for HTTPS. On any other port the server speaks HTTP, which WireGuard encrypts.
 pub(crate) const HTTPS_PORT: u16 = 443;
+
+/// How many characters of a path the names of files have.
+const SLUG: usize = 24;
 
 /// A valid server address. No part of it can break a URL or a file name.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -58,13 +63,8 @@ impl Server {
             (None, Some(Scheme::Http)) if port == HTTPS_PORT => Scheme::Http.default_port(),
             _ => port,
         };
-        let scheme = parts.scheme.unwrap_or(if port == HTTPS_PORT {
-            Scheme::Https
-        } else {
-            Scheme::Http
-        });
         Ok(Self {
-            scheme,
+            scheme: parts.scheme.unwrap_or(Scheme::usual(port)),
             host: full_name(parts.host, tailnet)?,
             port,
             path: base_path(parts.path)?.to_owned(),
@@ -103,9 +103,32 @@ impl Server {
         !self.host.contains(['.', ':']) && self.host != "localhost"
     }
 
-    /// The stem of the server's files, valid on every file system.
+    /// The stem of the server's files, valid on every file system. A `+` is in no host.
     pub(crate) fn file_stem(&self) -> String {
-        format!("{}_{}", self.host.replace(':', "-"), self.port)
+        let mut stem = format!("{}_{}", self.host.replace(':', "-"), self.port);
+        if self.scheme != Scheme::usual(self.port) {
+            stem = format!("{stem}+{}", self.scheme.as_str());
+        }
+        if !self.path.is_empty() {
+            stem = format!("{stem}+{}", short_name(&self.path));
+        }
+        stem
+    }
+
+    /// Whether the address says more than host and port, with which most servers are told apart.
+    pub(crate) fn has_more_than_host_and_port(&self) -> bool {
+        !self.path.is_empty() || self.scheme != Scheme::usual(self.port)
+    }
+
+    /// Whether `url` is the address of another server, as this program writes it into files.
+    pub(crate) fn is_other(&self, url: &str) -> bool {
+        let is_address = || Self::new(url, HTTPS_PORT, None).is_ok_and(|server| server.to_string() == url);
+        url != self.to_string() && is_address()
+    }
+
+    /// Whether both differ in their hosts at most.
+    pub(crate) fn differs_only_in_host(&self, other: &Self) -> bool {
+        (self.scheme, self.port, &self.path) == (other.scheme, other.port, &other.path)
     }
 }
 
@@ -133,6 +156,11 @@ impl Scheme {
             Self::Http => "http",
             Self::Https => "https",
         }
+    }
+
+    /// The scheme of a server of which only the port is known.
+    fn usual(port: u16) -> Self {
+        if port == HTTPS_PORT { Self::Https } else { Self::Http }
     }
 
     fn default_port(self) -> u16 {
@@ -247,6 +275,21 @@ fn base_path(path: &str) -> Result<&str, InvalidServer> {
     }
 }
 
+/// A name for a path, for file systems that know no capital letters, too. The digest tells paths apart that look alike then.
+fn short_name(path: &str) -> String {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '-'
+        }
+    };
+    let slug: String = path.trim_matches('/').chars().map(plain).take(SLUG).collect();
+    let digest: [u8; 32] = Sha256::digest(path).into();
+    let [a, b, c, d, ..] = digest;
+    format!("{slug}-{:08x}", u32::from_be_bytes([a, b, c, d]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,5 +380,49 @@ mod tests {
         let stem = |server: &str| Server::new(server, 443, None).unwrap().file_stem();
         assert_eq!(stem("tka.example.ts.net"), "tka.example.ts.net_443");
         assert_eq!(stem("[fd7a::1]:81"), "fd7a--1_81");
+        assert_eq!(stem("https://tka"), "tka_443");
+        assert_eq!(stem("http://tka:8080/"), "tka_8080");
+    }
+
+    #[test]
+    fn another_server_is_told_by_its_whole_address() {
+        let server = Server::new("http://tka:8080/a", 443, None).unwrap();
+        for other in [
+            "http://tka:8080",
+            "http://tka:8080/b",
+            "https://tka:8080/a",
+            "http://tka",
+        ] {
+            assert!(server.is_other(other), "{other}");
+        }
+        for none in ["http://tka:8080/a", "", "x", "tka:8080", "ftp://tka", "https://tka/"] {
+            assert!(!server.is_other(none), "{none}");
+        }
+    }
+
+    #[test]
+    fn each_server_has_files_of_its_own() {
+        let stem = |server: &str| Server::new(server, 443, None).unwrap().file_stem();
+        assert_eq!(stem("https://tka:8443"), "tka_8443+https");
+        assert_eq!(stem("http://tka:443"), "tka_443+http");
+        assert!(stem("http://tka:8080/Team/a").starts_with("tka_8080+team-a-"));
+        assert!(stem("https://tka:8080/a").starts_with("tka_8080+https+a-"));
+        let long = "/x".repeat(100);
+        let servers = [
+            "http://tka:8080",
+            "https://tka:8080",
+            "http://tka:8080/a",
+            "https://tka:8080/a",
+            "http://tka:8080/A",
+            "http://tka:8080//a",
+            "http://tka:8080/a/b",
+            "http://tka:8080/a-b",
+            "http://tka:8080/https",
+            &format!("http://tka:8080{long}"),
+            &format!("http://tka:8080{long}/y"),
+        ];
+        let stems: std::collections::BTreeSet<_> = servers.iter().map(|server| stem(server).to_lowercase()).collect();
+        assert_eq!(stems.len(), servers.len(), "{stems:?}");
+        assert!(stems.iter().all(|stem| stem.len() < 60), "{stems:?}");
     }
 }

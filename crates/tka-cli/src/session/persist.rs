@@ -2,6 +2,7 @@
 //! Sign-out removes it.
 
 mod free_names;
+mod other_kubeconfigs;
 mod own_kubeconfig;
 mod repair;
 mod user_kubeconfig;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
+use free_names::FilesOfKubectl;
 use own_kubeconfig::{lock, unusable};
 
 use crate::context::CommandContext;
@@ -73,6 +75,10 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     let target = new.merge.then(user_kubeconfig::target).transpose()?;
     let open = |target: &MergeTarget| user_kubeconfig::open(ctx, &target.path);
     let file = target.as_ref().map(open).transpose()?;
+    let others = match &target {
+        Some(target) => other_kubeconfigs::beside(ctx, target)?,
+        None => other_kubeconfigs::beside_own(ctx),
+    };
     let mut cache = ctx.session_cache();
     let sent = KubeconfigEntry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
     let names = match new.naming {
@@ -82,7 +88,12 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     };
     let through_gateway = GatewayAddress::of(&sent.cluster.cluster, &sent.user.user).is_some();
     let names = entry_names::for_way(names, through_gateway, &sent.cluster.name);
-    let names = free_names::choose(ctx, &own, file.as_ref(), &cache, &sent, names)?;
+    let files = FilesOfKubectl {
+        own: &own,
+        merged: file.as_ref(),
+        others: &others,
+    };
+    let names = free_names::choose(ctx, &files, &cache, &sent, names)?;
     let entry = sent.named(names);
     let context = entry.context.name.clone();
     let is_same = |one: &CachedSession| one.name == new.session && one.context.as_ref() == Some(&context);

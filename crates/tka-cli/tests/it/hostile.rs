@@ -147,3 +147,21 @@ fn forbidden_fields_are_refused() {
         }
     }
 }
+
+/// kubectl, editors and terminals would read a name with such a character as something else.
+#[test]
+fn a_name_with_a_control_character_is_refused() {
+    for wrong in ["\u{85}", "\u{2028}", "\u{7f}", "\n"] {
+        let name = format!("tka{wrong}alice");
+        let mut sent = kubeconfig();
+        sent["contexts"] = json!({name.clone(): {"cluster": "tka-cluster", "user": "tka-user-alice"}});
+        sent["current-context"] = json!(name);
+        let (outcome, file) = run(&[answer(sent, true)], &["login"]);
+        let shown = name.escape_debug();
+        is_refused(
+            &outcome,
+            &format!("the name \"{shown}\" in it has a control character or a line end"),
+        );
+        assert_eq!(file, None);
+    }
+}

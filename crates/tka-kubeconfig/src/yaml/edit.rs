@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::lines;
 use super::node::Node;
 
 /// Pieces of text in the place of others, in their order.
@@ -16,7 +17,7 @@ pub(crate) struct Editor<'t>(pub(crate) &'t str);
 impl Editor<'_> {
     /// The text after `edit`, with its line ends.
     pub(crate) fn edited(&self, edit: Edit) -> Option<String> {
-        let newline = if self.0.contains("\r\n") { "\r\n" } else { "\n" };
+        let newline = lines::end(self.0);
         let (mut text, mut done) = (String::new(), 0);
         for (range, new) in edit {
             text += self.0.get(done..range.start)?;
@@ -57,8 +58,9 @@ impl Editor<'_> {
 
     /// Behind the colon of a key.
     pub(crate) fn colon(&self, root: &Node, key: &str) -> Option<usize> {
+        // Of two that are equal the last counts.
         let mut keys = root.entries().iter().map(|(key, _)| key);
-        let key = keys.find(|node| node.text() == Some(key))?;
+        let key = keys.rfind(|node| node.text() == Some(key))?;
         let rest = self.0.get(key.span.end..).unwrap_or_default();
         let trimmed = rest.trim_start_matches([' ', '\t']);
         let is_colon = trimmed.starts_with(':');
@@ -74,7 +76,7 @@ impl Editor<'_> {
             return Some(trimmed.len() - 1);
         }
         // There is an anchor or a tag between them.
-        let line = before.rfind('\n').map_or(0, |end| end + 1);
+        let line = lines::begin(self.0, item.span.start).unwrap_or_default();
         let indent = before.get(line..)?.find(|c| c != ' ')?;
         before.get(line + indent..)?.starts_with("- ").then_some(line + indent)
     }
@@ -86,6 +88,17 @@ impl Editor<'_> {
         let is_alone = self.0.get(start..dash)?.chars().all(|c| c == ' ');
         let end = self.next_line(item.span.end);
         is_alone.then(|| start..end.unwrap_or(self.0.len()))
+    }
+
+    /// Where the first line begins, from `at` on, in which more than blanks stands.
+    pub(crate) fn behind_blank_lines(&self, at: usize) -> usize {
+        let rest = self.0.get(at..).unwrap_or_default();
+        let text = at + rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
+        if text == self.0.len() {
+            text
+        } else {
+            self.line(text).max(at)
+        }
     }
 
     /// Adds lines behind the line where something ends, or before the line where something begins.
@@ -106,16 +119,16 @@ impl Editor<'_> {
         } else {
             0
         };
-        self.0[..at].rfind('\n').map_or(mark, |end| end + 1)
+        lines::begin(self.0, at).unwrap_or(mark)
     }
 
     /// Where the line begins that comes after what ends at `end`; none at the end of the text. What is written over several lines
     /// may end with one of them.
     pub(crate) fn next_line(&self, end: usize) -> Option<usize> {
-        if self.0[..end].ends_with('\n') {
+        if lines::is_behind_end(self.0, end) {
             return Some(end);
         }
-        self.0[end..].find('\n').map(|newline| end + newline + 1)
+        lines::next(self.0, end)
     }
 
     pub(crate) fn column(&self, at: usize) -> usize {
@@ -138,10 +151,21 @@ impl Editor<'_> {
         Some(vec![(nothing, String::new()), lines])
     }
 
+    /// Ways to write the lines of `head` where nothing is said yet, the best first. What stands for nothing goes.
+    pub(crate) fn head_candidates(&self, nothing: Range<usize>, head: &str) -> Vec<Edit> {
+        let end = self.0.len();
+        let kept = if nothing.end == end { nothing.start } else { end };
+        let is_new_line = kept == 0 || lines::is_behind_end(self.0, kept);
+        let missing = if is_new_line { "" } else { "\n" };
+        let behind = vec![(nothing.clone(), String::new()), (end..end, format!("{missing}{head}"))];
+        let in_its_place = ["", "\n"].map(|newline| vec![(nothing.clone(), format!("{newline}{}", head.trim_end()))]);
+        [behind].into_iter().chain(in_its_place).collect()
+    }
+
     /// Adds lines before the line that begins at `at`, or behind the last one. A last line without an end gets one.
     pub(crate) fn new_lines(&self, at: usize, lines: &str) -> Edit {
         let end = self.0.len();
-        let missing = if self.0.is_empty() || self.0.ends_with('\n') {
+        let missing = if self.0.is_empty() || lines::is_behind_end(self.0, end) {
             ""
         } else {
             "\n"

@@ -5,6 +5,7 @@
 
 mod cursor;
 mod edit;
+pub(crate) mod lines;
 mod node;
 mod parse;
 mod scalars;

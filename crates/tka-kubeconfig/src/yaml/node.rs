@@ -3,6 +3,8 @@
 use std::ops::Range;
 use std::rc::Rc;
 
+use super::lines;
+
 /// One part of a document.
 pub(crate) struct Node {
     pub(crate) kind: Kind,
@@ -66,7 +68,7 @@ pub(super) fn unprintable(text: &str) -> Option<(usize, char)> {
         !is_known && c < '\u{10000}'
     };
     let at = text.find(is_wrong)?;
-    let line = text[..at].bytes().filter(|byte| *byte == b'\n').count();
+    let line = lines::number(text, at) - 1;
     Some((line, text[at..].chars().next()?))
 }
 

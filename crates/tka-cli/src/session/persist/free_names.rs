@@ -1,21 +1,34 @@
 //! Entry names that are free on this machine.
 
+use std::path::Path;
+
 use tka_api::kubeconfig::EntryNames;
 
+use super::other_kubeconfigs::OtherKubeconfig;
 use super::own_kubeconfig;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
-use crate::kubeconfig::session_cache::SessionCache;
+use crate::kubeconfig::session_cache::{MergedEntry, SessionCache};
 use crate::kubeconfig::{entry_names, exec_plugin};
+use crate::net::server::Server;
 use tka_kubeconfig::{Document, KubeconfigEntry, List};
+
+/// The files in which kubectl finds names.
+pub(super) struct FilesOfKubectl<'a> {
+    /// The kubeconfig of `tka` for the server.
+    pub(super) own: &'a Document,
+    /// The user's kubeconfig, if it gets the context, too.
+    pub(super) merged: Option<&'a UserKubeconfig>,
+    /// All that kubectl reads beside it.
+    pub(super) others: &'a [OtherKubeconfig],
+}
 
 /// Chooses `names`, or `names` with the server's name, so that no other entry has them.
 pub(super) fn choose(
     ctx: &CommandContext,
-    own: &Document,
-    file: Option<&UserKubeconfig>,
+    files: &FilesOfKubectl<'_>,
     cache: &SessionCache,
     new: &KubeconfigEntry,
     names: EntryNames,
@@ -27,20 +40,44 @@ pub(super) fn choose(
         let mut others = others.iter().filter(|other| has(other));
         others.any(|other| !is_same_entry(other, names, new))
     };
-    let ours = file.map(|file| merge::own_entries(file.path(), file.document(), ctx.server(), &cache.merged));
-    let is_ours = |list, name: &str| ours.iter().flatten().any(|one| one.has(list, name));
-    let is_foreign = |names: &EntryNames| {
-        let has = |document: &Document| has_any(names, |list, name| document.has(list, name) && !is_ours(list, name));
-        file.is_some_and(|file| has(file.document()))
-    };
+    let ours = files.merged_entries(ctx.server(), cache);
+    let own = files.own;
     let is_preferred =
         |names: &EntryNames| own.has(List::Clusters, &names.cluster) || own.has(List::Contexts, &names.context);
-    let is_free = |names: &EntryNames| !is_in_other_file(names) && !is_foreign(names);
+    let is_free = |names: &EntryNames| !is_in_other_file(names) && files.foreign(names, &ours).is_none();
     entry_names::first_free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
-        let path = file.map_or(store.folder(), UserKubeconfig::path).to_owned();
+        let path = files.foreign(&names, &ours).unwrap_or(store.folder()).to_owned();
         let name = names.context;
         MergeError::NameConflict { path, name }.into()
     })
+}
+
+// === impl FilesOfKubectl ===
+
+impl FilesOfKubectl<'_> {
+    /// The entries of the server in the user's kubeconfig.
+    fn merged_entries(&self, server: &Server, cache: &SessionCache) -> Vec<MergedEntry> {
+        let of_file = |file: &UserKubeconfig| merge::own_entries(file.path(), file.document(), server, &cache.merged);
+        self.merged.map(of_file).unwrap_or_default()
+    }
+
+    /// The file in which something else has one of `names`. kubectl takes what the first file says, so that one entry would hide the other.
+    ///
+    /// A name that is there already stays. It hides nothing that could be seen before. In the user's kubeconfig it must be one of `ours`.
+    fn foreign(&self, names: &EntryNames, ours: &[MergedEntry]) -> Option<&Path> {
+        let is_ours = |list, name: &str| ours.iter().any(|one| one.has(list, name));
+        let here = self.merged.map_or(self.own, UserKubeconfig::document);
+        let is_taken = |list, name: &str| here.has(list, name) && !is_ours(list, name);
+        if let Some(merged) = self.merged.filter(|_| has_any(names, is_taken)) {
+            return Some(merged.path());
+        }
+        let hides = |other: &&OtherKubeconfig| {
+            has_any(names, |list, name| {
+                !here.has(list, name) && other.has_foreign(list, name)
+            })
+        };
+        self.others.iter().find(hides).map(|other| &*other.path)
+    }
 }
 
 /// Whether another server's file has the same entry. Users may write one server's address in several ways.

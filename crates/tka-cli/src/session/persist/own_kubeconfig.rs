@@ -6,10 +6,11 @@ use tka_api::kubeconfig::EntryNames;
 
 use crate::context::CommandContext;
 use crate::error::Error;
-use crate::kubeconfig::exec_plugin;
 use crate::kubeconfig::merge::{self, MergeError};
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
+use crate::kubeconfig::{current_context, exec_plugin};
+use crate::sys::environment::home;
 use crate::terminal::messages;
 use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused, quoted};
 
@@ -19,9 +20,9 @@ pub(super) fn unusable(ctx: &CommandContext, source: Refused) -> Error {
     MergeError::refused(path, source).into()
 }
 
-/// Locks the folder. None if it does not exist.
+/// Locks the folder. None if it does not exist, or the file is of another server.
 pub(super) fn lock(ctx: &CommandContext) -> Option<FolderLock> {
-    FolderLock::if_exists(ctx.store().ok()?.folder())
+    ctx.store().ok()?.lock_if_ours()
 }
 
 /// Reads the kubeconfig. A file that cannot be read is moved aside with a warning.
@@ -56,6 +57,8 @@ pub(super) fn write(
     let stale = before.map(|names| names.cluster);
     let written = match merge::insert_entry(own, entry, stale.as_deref()) {
         Ok(written) => written,
+        // What cannot be put into an empty file cannot be put into another.
+        Err(why) if !ctx.store()?.has_file() => return Err(unusable(ctx, why)),
         Err(why) => {
             let blank = start_over(ctx, lock, &why)?;
             merge::insert_entry(blank, entry, None).map_err(|source| unusable(ctx, source))?
@@ -123,10 +126,10 @@ fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document)
     if now.current() == before.current() {
         return;
     }
-    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path).display();
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path);
     let text = match now.current() {
-        Some(name) => format!("{name} is the current context of {path} now"),
-        None => format!("{path} has no current context now"),
+        Some(name) => format!("{name} is the current context of {} now", path.display()),
+        None => current_context::none_in(path, home().as_deref()),
     };
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }

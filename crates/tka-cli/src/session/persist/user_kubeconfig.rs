@@ -1,18 +1,19 @@
 //! The user's own kubeconfig, on this machine.
 
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{env, fs};
 
 use tka_api::kubeconfig::{Cluster, Context, NamedCluster, NamedContext, NamedUser, User};
-use tka_kubeconfig::{Document, Kubeconfig, KubeconfigEntry, List, Refused, sources};
+use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused};
 
+use super::other_kubeconfigs;
 use crate::context::CommandContext;
 use crate::error::Error;
+use crate::kubeconfig::current_context;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::{MergedEntry, SessionCache};
 use crate::kubeconfig::store::StoreError;
 use crate::sys::environment::home;
-use crate::sys::files::FileError;
 use crate::terminal::messages;
 
 /// The record of an entry in the user's kubeconfig.
@@ -107,11 +108,14 @@ fn with_recorded_previous(found: MergedEntry, recorded: &[MergedEntry]) -> Merge
 
 /// Notes the current context after the entries are removed.
 fn note_current_context(ctx: &CommandContext, path: &Path, document: &Document) {
-    let path = path.display();
+    let (home, shown) = (home(), path.display());
+    let is_defined = |name: &str| {
+        document.has(List::Contexts, name) || current_context::is_defined_beside(path, name, home.as_deref())
+    };
     let text = match document.current() {
-        Some(name) if document.has(List::Contexts, name) => format!("{name} is the current context of {path} again"),
-        Some(name) => format!("{name} is the current context of {path} again, and is not defined there"),
-        None => format!("{path} has no current context now"),
+        Some(name) if is_defined(name) => format!("{name} is the current context of {shown} again"),
+        Some(name) => format!("{name} is the current context of {shown} again, and is not defined there"),
+        None => current_context::none_in(path, home.as_deref()),
     };
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
@@ -141,10 +145,8 @@ pub(super) fn check(ctx: &CommandContext) -> Result<(), Error> {
     UserKubeconfig::check(&target.path, ctx.config.timeout)?;
     let document = UserKubeconfig::read_unlocked(&target.path)?;
     try_entries(ctx, &target.path, &document).map_err(|source| MergeError::refused(&target.path, source))?;
-    let list = env::var_os("KUBECONFIG").unwrap_or_default();
-    let list = target.list.unwrap_or_else(|| env::split_paths(&list).collect());
-    let others = sources(list).into_iter().filter(|path| *path != target.path);
-    others.into_iter().try_for_each(|path| Ok(check_other(&path)?))
+    other_kubeconfigs::beside(ctx, &target)?;
+    Ok(())
 }
 
 /// Tries to add an entry, and to replace and remove each of `tka`'s own: the user may have tied something else to it since.
@@ -156,18 +158,6 @@ fn try_entries(ctx: &CommandContext, path: &Path, document: &Document) -> Result
         merge::remove_entry(document.clone(), &own)?;
     }
     Ok(())
-}
-
-/// kubectl reads all files of `KUBECONFIG`, or none.
-fn check_other(path: &Path) -> Result<(), MergeError> {
-    match fs::read(path) {
-        Ok(bytes) => match Kubeconfig::read(&bytes) {
-            Ok(_) => Ok(()),
-            Err(source) => Err(MergeError::refused(path, source.into())),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(FileError::unreadable(path, source).into()),
-    }
 }
 
 /// An entry to test whether there is room for one.

@@ -16,7 +16,7 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
         // Of a link its target counts.
         ErrorKind::PermissionDenied => format!("ask its owner for write permission: `ls -ldL {path}`"),
         ErrorKind::ReadOnlyFilesystem => format!("its file system is mounted read-only: `findmnt -T {path}`"),
-        ErrorKind::StorageFull => format!("the disk is full: `df -h {path}`"),
+        ErrorKind::StorageFull => format!("the disk is full: `df -h {path}`, or has too many files: `df -i {path}`"),
         ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
             format!("your quota or file size limit for {path} is used up: `quota`, `ulimit -f`")
         }
@@ -59,7 +59,8 @@ mod tests {
             (Errno::PERM, "lsattr"),
             (Errno::ACCESS, "ls -ld"),
             (Errno::ROFS, "findmnt"),
-            (Errno::NOSPC, "df"),
+            (Errno::NOSPC, "df -h"),
+            (Errno::NOSPC, "df -i"),
             (Errno::DQUOT, "quota"),
             (Errno::FBIG, "ulimit"),
             (Errno::IO, "free space"),

@@ -12,6 +12,10 @@ use super::owner::inherit_owner;
 /// How many bytes a file may grow by: a certificate authority and names.
 pub(crate) const RESERVE: usize = 64 * 1024;
 
+/// How many files and folders a sign-in makes: `~/.kube/tka`, the kubeconfig, what is beside it, and with `--merge` the user's kubeconfig, its lock
+/// and its backup.
+const FILES: u64 = 8;
+
 /// The prefix of temporary files.
 const PREFIX: &str = ".tka-new-";
 
@@ -101,12 +105,38 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
 
 /// Checks whether a file of `size` bytes can be created in `folder` or its nearest existing parent. The error names that folder.
 ///
-/// It writes an unnamed file, which leaves nothing behind. That detects missing permissions, read-only file systems, quotas and full disks.
+/// It writes an unnamed file, which leaves nothing behind. That detects missing permissions, read-only file systems, quotas and full disks. There
+/// must be room for as many files as a sign-in makes, too.
 pub(crate) fn probe(folder: &Path, size: usize) -> Result<(), (PathBuf, io::Error)> {
     let mut above = folder.ancestors().filter(|one| !one.as_os_str().is_empty());
     let existing = above.find(|one| fs::metadata(one).is_ok()).unwrap_or(Path::new("."));
-    let written = tempfile::tempfile_in(existing).and_then(|mut file| file.write_all(&vec![0; size]));
+    let written = tempfile::tempfile_in(existing).and_then(|mut file| {
+        file.write_all(&vec![0; size])?;
+        has_room_for_files(&file, existing)
+    });
     written.map_err(|source| (existing.to_owned(), source))
+}
+
+/// Checks for free inodes beside the one of `file`, in its `folder`.
+///
+/// What a file system says of them is not always so, for example where it comes over a network. Where it says that few are left, files are
+/// created to see it.
+#[cfg(unix)]
+fn has_room_for_files(file: &fs::File, folder: &Path) -> io::Result<()> {
+    let Ok(found) = rustix::fs::fstatvfs(file) else {
+        return Ok(());
+    };
+    if found.f_files == 0 || found.f_favail >= FILES {
+        return Ok(());
+    }
+    // Held until all of them are there.
+    let held: io::Result<Vec<_>> = (1..FILES).map(|_| tempfile::tempfile_in(folder)).collect();
+    held.map(drop)
+}
+
+#[cfg(not(unix))]
+fn has_room_for_files(_: &fs::File, _: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 #[cfg(test)]
