@@ -44,6 +44,7 @@ impl<'w> Pair<'w> {
     }
 
     /// Both, in no order.
+    #[must_use]
     pub fn sites(&self) -> &[Site<'w>; 2] {
         &self.0
     }

@@ -386,20 +386,13 @@ impl<'w> Cuts<'w> {
 
     /// The bystander decides about what waits.
     fn decide(&self, decision: &str) -> Outcome<Answer> {
-        let path = self.waiting_path(&self.bob)?.ok_or("nothing waits")?;
+        let path = waiting_path(&self.bob)?.ok_or("nothing waits")?;
         self.bob.send_json("POST", &path, &[], &json!({"decision": decision}))
     }
 
     fn withdraw(&self) -> Outcome<Answer> {
-        let path = self.waiting_path(&self.alice)?.ok_or("nothing waits")?;
+        let path = waiting_path(&self.alice)?.ok_or("nothing waits")?;
         self.alice.send_json("DELETE", &path, &[], &json!({}))
-    }
-
-    /// Where what waits is decided about, as `caller` is told.
-    fn waiting_path(&self, caller: &Caller) -> Outcome<Option<String>> {
-        let waiting = caller.get("/approvals")?.expect(200)?.json()?;
-        let session = waiting["items"][0]["session"].as_str();
-        Ok(session.map(|session| format!("/approvals/{session}")))
     }
 
     /// How what the caller waits for stands; nothing where they wait for nothing.
@@ -445,7 +438,7 @@ impl<'w> Cuts<'w> {
             if State::of(&self.site)?.of_user(ALICE).is_whole() {
                 self.alice.sign_out()?;
             }
-            let Some(path) = self.waiting_path(&self.alice)? else {
+            let Some(path) = waiting_path(&self.alice)? else {
                 return Ok(true);
             };
             let withdrawn = self.alice.send_json("DELETE", &path, &[], &json!({}))?;
@@ -520,6 +513,13 @@ impl<'w> Cuts<'w> {
         let seen = seen.into_iter().filter(|seen| !seen.request.is_background());
         Ok(Some(seen.collect()))
     }
+}
+
+/// Where what waits is decided about, as `caller` is told.
+fn waiting_path(caller: &Caller) -> Outcome<Option<String>> {
+    let waiting = caller.get("/approvals")?.expect(200)?.json()?;
+    let session = waiting["items"][0]["session"].as_str();
+    Ok(session.map(|session| format!("/approvals/{session}")))
 }
 
 /// Says which places were never reached, and that they are few: what was not cut shows nothing.

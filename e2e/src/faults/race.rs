@@ -84,19 +84,25 @@ impl Race {
 
     /// Whether the session must be there by what was answered, and what about the answers cannot be. Nothing where no answer says.
     fn expected(self, answers: Answers) -> Result<Option<bool>, String> {
-        let cannot = || Err(format!("both cannot be so: {answers:?}"));
-        match (self, answers.approval, answers.other) {
-            (Self::TwoApprove, Some(200), Some(200 | 409)) | (Self::TwoApprove, Some(409), Some(200)) => Ok(Some(true)),
-            (Self::BothMust, Some(200), Some(200)) => Ok(Some(true)),
-            (Self::OneDenies | Self::CallerWithdraws, Some(200), Some(409)) => Ok(Some(true)),
-            (Self::OneDenies, Some(409), Some(200)) => Ok(Some(false)),
-            (Self::CallerWithdraws, Some(404 | 410), Some(200)) => Ok(Some(false)),
-            (Self::ItEnds, Some(200), None) => Ok(Some(true)),
-            (Self::ItEnds, Some(404 | 409 | 410), None) => Ok(Some(false)),
-            (Self::ReplicaIsKilled, Some(200), None) => Ok(Some(true)),
-            (Self::ReplicaIsKilled, None, None) => Ok(None),
-            _ => cannot(),
+        let Answers { approval, other } = answers;
+        let is_approved = approval == Some(200);
+        let (must_be, is_possible) = match self {
+            Self::TwoApprove => (
+                true,
+                matches!((approval, other), (Some(200), Some(200 | 409)) | (Some(409), Some(200))),
+            ),
+            Self::BothMust => (true, is_approved && other == Some(200)),
+            Self::OneDenies | Self::CallerWithdraws if is_approved => (true, other == Some(409)),
+            Self::OneDenies => (false, approval == Some(409) && other == Some(200)),
+            Self::CallerWithdraws => (false, matches!(approval, Some(404 | 410)) && other == Some(200)),
+            Self::ItEnds => (is_approved, matches!(approval, Some(200 | 404 | 409 | 410))),
+            Self::ReplicaIsKilled if approval.is_none() => return Ok(None),
+            Self::ReplicaIsKilled => (true, is_approved),
+        };
+        if !is_possible {
+            return Err(format!("both cannot be so: {answers:?}"));
         }
+        Ok(Some(must_be))
     }
 }
 
