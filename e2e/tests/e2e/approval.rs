@@ -147,6 +147,18 @@ fn other_lets_a_caller_in(world: &World) -> Outcome {
     assert_eq!(phase(&site)?, "Active");
     assert_eq!(bob.get("/login")?.expect(200)?.json()?["role"], "view");
 
+    let approved = approval_is_kept(&site, &records)?;
+    assert!(approved >= requested + Duration::from_secs(2), "{approved}");
+    let until: Timestamp = answer["until"].as_str().ok_or("no end")?.parse()?;
+    assert_eq!(until.as_second(), approved.as_second() + 3600);
+    // It was decided.
+    decides(&alice, "deny", &session)?.expect(409)?.refusal()?;
+    bob.sign_out()?;
+    site.wait_empty()
+}
+
+/// Who asked and approved, why, when and with which comment is in the records, in the session and in Events. Returns when it was approved.
+fn approval_is_kept(site: &Site<'_>, records: &Records) -> Outcome<Timestamp> {
     let all = records.all()?;
     let told: Vec<_> = all
         .iter()
@@ -174,7 +186,7 @@ fn other_lets_a_caller_in(world: &World) -> Outcome {
         .ok_or("no record")?;
     assert_eq!(given["approval"]["approvers"], json!([ALICE]));
     assert_eq!(given["session"]["reason"], "pager 4711");
-    let annotation = &signin(&site)?["metadata"]["annotations"]["tka.specht-labs.de/approval"];
+    let annotation = &signin(site)?["metadata"]["annotations"]["tka.specht-labs.de/approval"];
     let kept: Value = serde_json::from_str(annotation.as_str().ok_or("no annotation")?)?;
     let vote = &kept["approvals"][0];
     assert_eq!((&vote["username"], &vote["comment"]), (&a, &json!("as agreed")));
@@ -184,18 +196,12 @@ fn other_lets_a_caller_in(world: &World) -> Outcome {
         (&a, &json!("as agreed"), &vote["at"])
     );
     let approved: Timestamp = vote["at"].as_str().ok_or("no time")?.parse()?;
-    assert!(approved >= requested + Duration::from_secs(2), "{approved}");
-    let until: Timestamp = answer["until"].as_str().ok_or("no end")?.parse()?;
-    assert_eq!(until.as_second(), approved.as_second() + 3600);
     for (reason, note) in [("ApprovalRequested", "pager 4711"), ("Approved", "as agreed")] {
-        let event = wait_told(&site, reason)?;
+        let event = wait_told(site, reason)?;
         assert!(event["note"].to_string().contains(note), "{event}");
-        assert_eq!(event["regarding"]["name"], session.as_str(), "{event}");
+        assert_eq!(event["regarding"]["kind"], "TkaSignin", "{event}");
     }
-    // It was decided.
-    decides(&alice, "deny", &session)?.expect(409)?.refusal()?;
-    bob.sign_out()?;
-    site.wait_empty()
+    Ok(approved)
 }
 
 fn none_decides_about_their_own_and_others_are_told_nothing(world: &World) -> Outcome {
