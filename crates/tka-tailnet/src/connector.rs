@@ -120,7 +120,7 @@ mod tests {
         std::fs::write(&file, "boot: missing get permission on secret \"tka-0\"\u{1b}[2J\n").unwrap();
         assert!(said().contains("missing get permission on secret"), "{}", said());
         assert!(!said().contains('\u{1b}'), "{:?}", said());
-        std::fs::write(&file, [b'x'; 100_000]).unwrap();
+        std::fs::write(&file, "x".repeat(100_000)).unwrap();
         assert!(said().len() < 1000, "{}", said().len());
         // What is no file of its own says nothing.
         std::fs::remove_file(&file).unwrap();
