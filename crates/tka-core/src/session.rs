@@ -153,7 +153,7 @@ pub fn elevation_names(caller: &Caller, rules: &ApplicableRules) -> impl Iterato
     elevation_names_where(caller, rules, |_| true)
 }
 
-/// Those of [`elevations`] that others approve before they begin.
+/// Those of [`elevation_names`] that others approve before they begin.
 pub fn approved_elevations(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
     elevation_names_where(caller, rules, |key| rules.approval(key).is_some())
 }
