@@ -105,11 +105,16 @@ impl CommandContext {
         folder.map(session_cache::load_all).unwrap_or_default()
     }
 
-    /// Saves the session cache. A command does not fail if that fails.
+    /// Saves the session cache. A command does not fail if that fails, and says so.
     pub(crate) fn save_session_cache(&self, lock: &FolderLock, cache: &SessionCache) {
-        let saved = self.store.as_ref().map(|store| cache.save(lock, store));
-        if let Some(Err(error)) = saved {
-            self.ui.debug(&format!("session cache not saved: {error}"));
+        let Some(store) = &self.store else { return };
+        if let Err(error) = cache.save(lock, store) {
+            let path = store.session_cache();
+            let text = format!(
+                "cannot write {}: {error}; the prompt and `tka status` may not show the session",
+                path.display()
+            );
+            self.ui.notify(&messages::warning(&text, &self.ui.palette));
         }
     }
 

@@ -67,11 +67,10 @@ impl Document {
     /// The same with another current context. What is `raw` is YAML: [`quoted`], or what stood there before.
     pub fn with_current(self, raw: &str) -> Result<Self, Refused> {
         let bare = bare(raw);
-        let ways = [Some(raw), bare.as_deref()];
-        let mut ways = ways.into_iter().flatten().map(|raw| self.with_current_as(raw));
-        let first = ways.next().unwrap_or(Err(Refused::SideEffects));
-        let changed = first.or_else(|refused| ways.find_map(Result::ok).ok_or(refused));
-        changed.map_err(|refused| self.explained(refused, CURRENT))
+        self.attempt(CURRENT, |document| {
+            let changed = document.with_current_as(raw);
+            changed.or_else(|refused| bare.as_ref().map_or(Err(refused), |raw| document.with_current_as(raw)))
+        })
     }
 
     fn with_current_as(&self, raw: &str) -> Result<Self, Refused> {
@@ -107,20 +106,17 @@ impl Document {
     /// Sets `key` of the `exec` of a user to `text`. Where the user has no such key it changes nothing. All else of the user stays, also what we know
     /// nothing of.
     pub fn with_exec(self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
-        let changed = self.try_exec(user, key, text);
-        let changed = changed.map_err(|refused| self.explained(refused, List::Users.key()))?;
-        Ok(changed.unwrap_or(self))
+        self.attempt(List::Users.key(), |document| document.try_exec(user, key, text))
     }
 
-    /// None where nothing has to be changed.
-    fn try_exec(&self, user: &str, key: &str, text: &str) -> Result<Option<Self>, Refused> {
+    fn try_exec(&self, user: &str, key: &str, text: &str) -> Result<Self, Refused> {
         let at = self.position(List::Users, user).ok_or(Refused::SideEffects)?;
         let exec = self.body(List::Users, user).and_then(|body| body.get("exec"));
         let Some((exec, value)) = exec.and_then(|exec| Some((exec, exec.get(key)?))) else {
-            return Ok(None);
+            return Ok(self.clone());
         };
         if value.text() == Some(text) {
-            return Ok(None);
+            return Ok(self.clone());
         }
         let quoted = quoted(text);
         let ways = [bare(&quoted), Some(quoted)].into_iter().flatten().rev();
@@ -138,7 +134,7 @@ impl Document {
             ("apiVersion", Some(call)) => text.clone_into(&mut call.api_version),
             _ => return Err(Refused::SideEffects),
         }
-        let changed = self.changed(edits, List::Users.key(), &[says], |document| {
+        self.changed(edits, List::Users.key(), &[says], |document| {
             let after = document.items(List::Users);
             let (Some(item), Some(rest)) = (after.get(at), after.get(at + 1..)) else {
                 return false;
@@ -146,8 +142,7 @@ impl Document {
             same(&after[..at], &before[..at])
                 && same(rest, &before[at + 1..])
                 && becomes(Some(&before[at]), item, &path, &|old, new| new.is_text_like(old, text))
-        });
-        changed.map(Some)
+        })
     }
 
     /// How the current context is written, for [`Self::with_current`] to restore; none where nothing is.
@@ -174,8 +169,7 @@ impl Document {
         let Some(at) = self.position(list, name) else {
             return Ok(self);
         };
-        let without = self.without_item(list, at);
-        without.map_err(|refused| self.explained(refused, list.key()))
+        self.attempt(list.key(), |document| document.without_item(list, at))
     }
 
     fn without_item(&self, list: List, at: usize) -> Result<Self, Refused> {
@@ -185,16 +179,12 @@ impl Document {
             flow_item_removal(value, at)
         } else {
             let lines = self.editor().lines_of(&value.items()[at]).ok_or(Refused::SideEffects)?;
-            let mut nothing = Vec::new();
+            let mut edit = vec![(lines, String::new())];
             if value.items().len() == 1 {
                 let colon = self.editor().colon(root, list.key()).ok_or(Refused::SideEffects)?;
-                nothing.push((colon..colon, " []".to_owned()));
+                edit.insert(0, (colon..colon, " []".to_owned()));
             }
-            // Lines of blanks may be part of the last text.
-            let blank = self.editor().behind_blank_lines(lines.end);
-            let ends = [lines.end, blank];
-            let edit = |end| [&nothing[..], &[(lines.start..end, String::new())]].concat();
-            ends.map(edit).to_vec()
+            vec![edit]
         };
         let mut rest = self.items(list).to_vec();
         rest.remove(at);
@@ -228,16 +218,13 @@ impl Document {
     }
 
     fn with_item(self, list: List, item: &Item) -> Result<Self, Refused> {
-        self.try_item(list, item)
-            .map(|changed| changed.unwrap_or_else(|| self.clone()))
-            .map_err(|refused| self.explained(refused, list.key()))
+        self.attempt(list.key(), |document| document.try_item(list, item))
     }
 
-    /// None where nothing has to be changed.
-    fn try_item(&self, list: List, item: &Item) -> Result<Option<Self>, Refused> {
+    fn try_item(&self, list: List, item: &Item) -> Result<Self, Refused> {
         let older = self.position(list, &item.name).map(|at| &self.items(list)[at]);
         if older.is_some_and(|older| item.is(older)) {
-            return Ok(None);
+            return Ok(self.clone());
         }
         let rest = self.clone().without(list, &item.name)?;
         let edits = rest.insertion_candidates(list, item)?;
@@ -253,7 +240,7 @@ impl Document {
                     .is_some_and(|(first, rest)| item.is(first) && same(rest, before))
         };
         let says = item.says(list, &rest.says)?;
-        rest.changed(edits, list.key(), &says, is_wanted).map(Some)
+        rest.changed(edits, list.key(), &says, is_wanted)
     }
 
     /// Where an item can be added to a list, the best place first.
@@ -317,6 +304,35 @@ impl Document {
                 .collect()
         };
         same(&others(self), &others(other))
+    }
+
+    /// Carries out a change to the value of `key`, or says what stands in its way.
+    fn attempt(&self, key: &str, change: impl Fn(&Self) -> Result<Self, Refused>) -> Result<Self, Refused> {
+        let again = |refused| {
+            let other = self.without_tabs();
+            other.and_then(|other| change(&other).ok()).ok_or(refused)
+        };
+        let changed = change(self).or_else(again);
+        changed.map_err(|refused| self.explained(refused, key))
+    }
+
+    /// The same without tabs in lines in which nothing else is, if it says the same then. Such a line may follow a text without quotes, and not what
+    /// may come in its place.
+    fn without_tabs(&self) -> Option<Self> {
+        let is_blank = |line: &str| line.contains('\t') && line.chars().all(|c| matches!(c, ' ' | '\t'));
+        let shortened = |line: &str| {
+            let text = line.trim_end_matches(['\n', '\r']);
+            let kept = if is_blank(text) { text.len() } else { 0 };
+            line[kept..].to_owned()
+        };
+        let text: String = self.text.split_inclusive(['\n', '\r']).map(shortened).collect();
+        let other = Self::parse(text).ok().filter(|other| other.text != self.text)?;
+        let means_the_same = match (&self.root, &other.root) {
+            (Some(root), Some(other)) => root.means(other),
+            _ => false,
+        };
+        let origin = self.origin.clone();
+        means_the_same.then_some(Self { origin, ..other })
     }
 
     /// Says what stood in the way of a change to the value of `key`.

@@ -1,5 +1,6 @@
-//! A file system with room for bytes, and for few files.
+//! A file system with room for bytes, and for few files; and a file that has no room alone.
 
+use std::fs;
 use std::process::Command;
 
 use crate::fake_server::{Answer, FakeServer};
@@ -53,4 +54,21 @@ fn session_begins_where_all_its_files_have_room() {
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let made = "./.kube/config\n./.kube/tka/127.0.0.1_PORT.json\n./.kube/tka/127.0.0.1_PORT.yaml\n";
     assert_eq!(outcome.stdout, made, "{outcome:?}");
+}
+
+/// The session is usable. What does not know of it is said.
+#[test]
+fn session_cache_that_cannot_be_written_is_told() {
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[("POST /login", Answer::json(200, &signed_in()))]),
+    );
+    let cache = user.kubeconfig(&fake).with_extension("json");
+    fs::create_dir_all(&cache).unwrap();
+    let outcome = user.run_with(&fake, &["login"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let said = format!("cannot write {}: ", cache.display());
+    assert!(outcome.stderr.contains(&said), "{outcome:?}");
+    assert!(outcome.stderr.contains("`tka status` may not show"), "{outcome:?}");
+    assert!(user.kubeconfig(&fake).exists());
 }

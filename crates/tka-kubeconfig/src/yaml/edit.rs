@@ -90,17 +90,6 @@ impl Editor<'_> {
         is_alone.then(|| start..end.unwrap_or(self.0.len()))
     }
 
-    /// Where the first line begins, from `at` on, in which more than blanks stands.
-    pub(crate) fn behind_blank_lines(&self, at: usize) -> usize {
-        let rest = self.0.get(at..).unwrap_or_default();
-        let text = at + rest.len() - rest.trim_start_matches([' ', '\t', '\r', '\n']).len();
-        if text == self.0.len() {
-            text
-        } else {
-            self.line(text).max(at)
-        }
-    }
-
     /// Adds lines behind the line where something ends, or before the line where something begins.
     ///
     /// A last line without a line break stays the last one. Readers differ in what a line break would make of a text that is
