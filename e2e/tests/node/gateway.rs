@@ -18,6 +18,7 @@ use crate::server;
 crate::tests![
     commands_files_ports_and_logs_are_carried,
     session_takes_its_open_streams_with_it,
+    shell_goes_on_for_a_while_at_a_server_that_stops,
     ways_into_pods_are_recorded_before_they_begin,
     pod_of_the_server_carries_too,
 ];
@@ -30,6 +31,9 @@ pub(crate) const SPDY: [(&str, &str); 2] = [
 
 /// How long after an end bytes may move, and some for kubectl to end.
 const SOON: Duration = Duration::from_secs(2);
+
+/// How long streams go on at a server that stops, by the documentation.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// A person with kubectl and an address.
 pub(crate) struct Caller {
@@ -195,6 +199,37 @@ fn session_takes_its_open_streams_with_it(world: &World) -> Outcome {
             assert!(!status.success() && told.contains(notice), "{status}: {told}");
         }
     }
+    drop(namespace);
+    Ok(())
+}
+
+fn shell_goes_on_for_a_while_at_a_server_that_stops(world: &World) -> Outcome {
+    let namespace = Namespace::with_pod(world, "stopping")?;
+    let (site, alice) = site(world, "gateway-stopping")?;
+    let script = "echo begun; while sleep 0.1; do echo on; done";
+    let mut command = alice.command(&[], "stopping", &["exec", "--stdin", "web", "--", "sh", "-c", script]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut shell = Ending(command.spawn()?);
+    let mut output = BufReader::new(shell.0.stdout.take().ok_or("no output")?);
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    let since = Instant::now();
+    site.server.stop()?;
+    let mut rest = String::new();
+    output.read_to_string(&mut rest)?;
+    wait::within(
+        DRAIN + SOON,
+        "a shell ends after its server was told to",
+        since.elapsed(),
+    )?;
+    // Some of what it said came after the server was told to end.
+    assert!(rest.lines().count() > 10, "{rest}");
+    let mut told = String::new();
+    shell.0.stderr.take().ok_or("no stderr")?.read_to_string(&mut told)?;
+    assert!(told.contains("this replica of TKA stops"), "{told}");
     drop(namespace);
     Ok(())
 }
