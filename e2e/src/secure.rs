@@ -3,9 +3,9 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use http::{Request, Uri};
+use http::{Request, Response, Uri};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::{Builder, Runtime};
@@ -88,27 +88,45 @@ impl Secure {
         })
     }
 
-    /// The status of the answer to `GET`.
+    /// The status of the answer to `GET`, once all of it has come.
     pub fn status(&mut self, path: &str) -> Outcome<u16> {
+        self.status_with(path, &[])
+    }
+
+    /// The same of a request with those headers.
+    pub fn status_with(&mut self, path: &str, headers: &[(&'static str, &str)]) -> Outcome<u16> {
+        let answer = self.begin(path, headers)?;
+        let status = answer.status().as_u16();
+        self.runtime.block_on(answer.into_body().collect())?;
+        Ok(status)
+    }
+
+    /// The answer to `GET` once its head has come.
+    pub fn begin(&mut self, path: &str, headers: &[(&'static str, &str)]) -> Outcome<Response<Incoming>> {
         let uri = Uri::builder()
             .scheme("https")
             .authority(self.host.as_str())
             .path_and_query(path);
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = uri.build()?;
+        for (name, value) in headers {
+            request.headers_mut().insert(*name, value.parse()?);
+        }
         self.runtime.block_on(async {
-            let response = match &mut self.sender {
+            Ok(match &mut self.sender {
                 Sender::Http1(sender) => {
                     *request.uri_mut() = path.parse()?;
                     request.headers_mut().insert("host", self.host.parse()?);
                     sender.send_request(request).await?
                 }
                 Sender::Http2(sender) => sender.send_request(request).await?,
-            };
-            let status = response.status().as_u16();
-            response.into_body().collect().await?;
-            Ok(status)
+            })
         })
+    }
+
+    /// Waits until nothing more comes of an answer, even if it is reset.
+    pub fn wait_for_the_end(&mut self, answer: Response<Incoming>) {
+        let _ = self.runtime.block_on(answer.into_body().collect());
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use e2e::certified::{Authority, Certified, Pair, Validity};
 use e2e::secure::{Protocol, Secure};
@@ -11,11 +12,12 @@ use e2e::user::ALICE;
 use e2e::{Outcome, Person, Said, Site, World, rule, wait};
 use jiff::Timestamp;
 use serde_json::json;
-use testbed::{Owner, ServerOptions};
+use testbed::{Owner, ServerOptions, with_gateway};
 
 crate::tests![
     tailnet_certificate_follows_the_name_of_the_node,
     certificate_from_files_is_replaced_without_a_restart,
+    gateway_is_carried_over_both_versions_of_http,
 ];
 
 /// What only a caller with a rule gets.
@@ -227,4 +229,62 @@ fn certificate_from_files_is_replaced_without_a_restart(world: &World) -> Outcom
     let said = stranger.tka(&["doctor"])?.expect(UNREACHABLE)?;
     assert!(said.out.contains("certificate"), "{}", said.out);
     Ok(())
+}
+
+/// The gateway over TLS: HTTP/1.1 and HTTP/2, kubectl with a committed file, no browser, and streams that end with their session.
+fn gateway_is_carried_over_both_versions_of_http(world: &World) -> Outcome {
+    const NAMESPACES: &str = "/k8s/api/v1/namespaces";
+    let (folder, authority) = (world.new_folder("tls-gateway")?, Authority::new()?);
+    let host = "tka.tailnet.test";
+    let issued = authority.issue(host, FRESH)?;
+    for (file, text) in [
+        ("tls.crt", issued.certificate.as_str()),
+        ("tls.key", issued.key.as_str()),
+        ("ca.pem", authority.certificate()),
+    ] {
+        fs::write(folder.join(file), text)?;
+    }
+    let mut options = ServerOptions::new("tls-gateway");
+    options.config = with_gateway();
+    options.config["tls"] = json!({"certFile": folder.join("tls.crt"), "keyFile": folder.join("tls.key")});
+    let site = world.site_with(options)?;
+    site.grant(&[(ALICE, rule("view", "1h"))])?;
+    let desk = Desk::at(&site, &site.server.url(), &folder.join("ca.pem"))?;
+    desk.tka(&["login", "--quiet"])?.expect(0)?;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let mut connection = connect(&site, host, authority.certificate(), protocol)?;
+        assert_eq!(connection.status(NAMESPACES)?, 200, "{protocol:?}");
+        for headers in [
+            &[("sec-fetch-site", "none"), ("sec-fetch-mode", "navigate")],
+            &[("sec-fetch-site", "same-origin"), ("sec-fetch-mode", "cors")],
+        ] {
+            assert_eq!(
+                connection.status_with(NAMESPACES, headers)?,
+                403,
+                "{protocol:?} {headers:?}"
+            );
+        }
+        assert_eq!(connection.status(NAMESPACES)?, 200, "it is still open");
+    }
+    let committed = desk.tka(&["kubeconfig", "--static"])?.expect(0)?.out;
+    let file = desk.person.home().join("committed.yaml");
+    fs::write(&file, &committed)?;
+    let mut kubectl = desk.person.kubectl_command(&file, &["auth", "whoami", "--output=name"]);
+    kubectl
+        .env("HTTPS_PROXY", &desk.proxy)
+        .env("SSL_CERT_FILE", &desk.authority);
+    let output = kubectl.output()?;
+    assert!(output.status.success(), "{output:?}");
+
+    let mut watching = connect(&site, host, authority.certificate(), Protocol::Http2)?;
+    let watch = watching.begin(&format!("{NAMESPACES}?watch=true"), &[])?;
+    assert_eq!(watch.status(), 200);
+    desk.tka(&["logout", "--quiet"])?.expect(0)?;
+    let signed_out = Instant::now();
+    watching.wait_for_the_end(watch);
+    wait::within(
+        Duration::from_secs(1),
+        "signing out cuts a watch over HTTP/2",
+        signed_out.elapsed(),
+    )
 }
