@@ -1,12 +1,14 @@
 //! Recordings of exec, with real pods and a real kubectl: what was seen is in them, whatever ends the stream.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use e2e::user::ALICE;
 use e2e::{Outcome, Site, World, wait};
+use rexpect::session::{PtySession, spawn_command};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::{Value, json};
 use testbed::{ServerOptions, with_recordings};
 
@@ -15,6 +17,8 @@ use crate::pods::Namespace;
 
 crate::tests![
     commands_and_files_are_recorded_whole,
+    terminal_is_recorded_with_its_size,
+    attach_is_recorded,
     what_was_seen_is_recorded_when_a_session_ends,
     what_was_seen_is_recorded_when_the_server_is_killed,
 ];
@@ -145,6 +149,75 @@ fn counted(alice: &Caller, namespace: &str, end: impl FnOnce() -> Outcome) -> Ou
 fn numbers(lines: &[Value]) -> Vec<u32> {
     let output = data(lines, &["o"]).concat();
     output.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// The terminal of a session has that size from now on.
+fn resize(terminal: &PtySession, columns: u16, rows: u16) -> Outcome {
+    let size = Winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    Ok(tcsetwinsize(terminal.process().get_file_handle()?, size)?)
+}
+
+fn terminal_is_recorded_with_its_size(world: &World) -> Outcome {
+    let namespace = Namespace::with_pod(world, "recorded-tty")?;
+    let (_site, alice, folder) = site(world, "recording-tty")?;
+    let command = alice.command(&[], namespace.name, &["exec", "--stdin", "--tty", "web", "--", "sh"]);
+    let limit = u64::try_from(wait::LIMIT.as_millis())?;
+    let mut terminal = spawn_command(command, Some(limit))?;
+    resize(&terminal, 91, 31)?;
+    terminal.exp_string("$ ")?;
+    resize(&terminal, 117, 42)?;
+    // The other terminal has the size when kubectl has told of it.
+    terminal.send_line("until [ \"$(stty size)\" = '42 117' ]; do sleep 0.1; done; echo the size is $(stty size)")?;
+    terminal.exp_string("the size is 42 117")?;
+    terminal.send_line("exit 3")?;
+    terminal.exp_eof()?;
+    let lines = only(taken(&folder)?)?;
+    let shown = data(&lines, &["o"]).concat();
+    assert!(shown.contains("the size is 42 117"), "{shown}");
+    let sizes = data(&lines, &["r"]);
+    assert_eq!(sizes.last().map(String::as_str), Some("117x42"), "{sizes:?}");
+    assert_eq!(data(&lines, &["x"]), ["3"]);
+    // What is typed is no part of it, but for what the terminal echoes.
+    assert!(data(&lines, &["i"]).is_empty());
+    Ok(())
+}
+
+fn attach_is_recorded(world: &World) -> Outcome {
+    let namespace = Namespace::with_pod(world, "recorded-attach")?;
+    let (_site, alice, folder) = site(world, "recording-attach")?;
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "talker"},
+        "spec": {"terminationGracePeriodSeconds": 1, "containers": [{
+            "name": "talker", "image": "localhost/shell:testbed", "imagePullPolicy": "Never", "stdin": true,
+            "command": ["sh", "-c", "while read -r line; do echo heard $line; done"],
+        }]},
+    });
+    said(
+        alice.command(&[], namespace.name, &["apply", "--filename=-"]),
+        pod.to_string().as_bytes(),
+    )?;
+    namespace.kubectl(&["wait", "--for=condition=Ready", "pod/talker", "--timeout=60s"])?;
+    let mut command = alice.command(&[], namespace.name, &["attach", "--stdin", "talker"]);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut attach = Ending(command.spawn()?);
+    attach.0.stdin.as_mut().ok_or("no input")?.write_all(b"this\n")?;
+    let mut line = String::new();
+    BufReader::new(attach.0.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+    assert_eq!(line, "heard this\n");
+    drop(attach);
+    let lines = only(taken(&folder)?)?;
+    let about = &lines[0]["tka"]["about"];
+    assert_eq!((&about["way"], &about["pod"]), (&json!("attach"), &json!("talker")));
+    assert_eq!(data(&lines, &["o"]).concat(), "heard this\n");
+    Ok(())
 }
 
 fn what_was_seen_is_recorded_when_a_session_ends(world: &World) -> Outcome {
