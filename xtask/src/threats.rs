@@ -124,7 +124,7 @@ mod tests {
         let document = fs::read_to_string(crate::root().join("docs/threats.md")).unwrap();
         let (_, listed) = document.split_once("## What is not stopped").unwrap();
         for part in [
-            "**Streams that are open when a session ends.**",
+            "**Streams that are open directly at the API server when a session ends.**",
             "**Others on the caller's device.**",
             "**Nodes that are shared, and `src: \"*\"`.**",
             "**`nodes/proxy` goes around `guard.podAccess`.**",

@@ -33,13 +33,24 @@ pub(crate) enum Error {
 const PAGE: &str = "docs/book/src/troubleshooting.md";
 
 /// The enums, each with the name that the page calls it by.
-const ENUMS: [(&str, &str, &str); 25] = [
+const ENUMS: [(&str, &str, &str); 32] = [
     ("refusal", "crates/tka-core/src/refusal.rs", "Refusal"),
     ("recording", "crates/tka-gateway/src/recordable.rs", "Unrecordable"),
     ("operator", "crates/tka-operator/src/error.rs", "Error"),
     ("tka", "crates/tka-cli/src/error.rs", "Error"),
     ("client", "crates/tka-cli/src/api/client/error.rs", "ClientErrorKind"),
     ("select", "crates/tka-cli/src/discovery/select.rs", "SelectError"),
+    ("settings", "crates/tka-cli/src/config/error.rs", "ConfigError"),
+    ("address", "crates/tka-cli/src/net/server.rs", "InvalidServer"),
+    ("node", "crates/tka-cli/src/net/tailscale.rs", "TailscaleError"),
+    ("own", "crates/tka-cli/src/kubeconfig/store.rs", "StoreError"),
+    ("merge", "crates/tka-cli/src/kubeconfig/merge.rs", "MergeError"),
+    (
+        "variable",
+        "crates/tka-cli/src/kubeconfig/env_variable.rs",
+        "UnexportablePath",
+    ),
+    ("file", "crates/tka-cli/src/sys/files/locked.rs", "FileError"),
     ("listen", "crates/tka-server/src/listen.rs", "ListenError"),
     (
         "certificate",
