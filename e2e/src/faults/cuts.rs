@@ -381,6 +381,10 @@ impl<'w> Cuts<'w> {
     /// Asks for the session, which waits for the bystander to approve it.
     fn ask_for_approval(&self, reason: &str) -> Outcome {
         self.asks(reason)?.expect(202)?;
+        // What is listed comes from a watch.
+        wait::until_true("the bystander sees what waits", || {
+            Ok(waiting_path(&self.bob)?.is_some())
+        })?;
         self.proxy.wait_idle()
     }
 
