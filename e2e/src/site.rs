@@ -18,6 +18,7 @@ pub struct Site<'w> {
     /// The node that it is reached through, if that is its own.
     pub node: Option<Guest<'w>>,
     _grants: Grants<'w>,
+    _guard: Guard<'w>,
 }
 
 /// What a test granted, which is forgotten with this: the control server computes with all of it for every node.
@@ -25,6 +26,14 @@ pub struct Site<'w> {
 struct Grants<'w> {
     world: &'w World,
     capability: String,
+}
+
+/// The guard of a test's namespace, which goes with this: the API server looks through all policies of all tests for each request that writes, and
+/// makes all of them anew when one of them changes.
+#[derive(Debug)]
+struct Guard<'w> {
+    world: &'w World,
+    namespace: String,
 }
 
 /// The capability that gives oversight at a server with that one.
@@ -88,8 +97,12 @@ impl<'w> Site<'w> {
         let capability = server.capability().to_owned();
         Self {
             world,
-            server,
             node: None,
+            _guard: Guard {
+                world,
+                namespace: server.namespace().to_owned(),
+            },
+            server,
             _grants: Grants { world, capability },
         }
     }
@@ -181,6 +194,33 @@ impl Drop for Grants<'_> {
             if let Err(error) = self.world.testbed.forget_grants(capability) {
                 eprintln!("e2e: what a test granted was not forgotten: {error}");
             }
+        }
+    }
+}
+
+// === impl Guard ===
+
+impl Guard<'_> {
+    /// First what binds policies to requests: without that they refuse nothing.
+    fn remove(&self) -> Outcome {
+        let suffix = format!(".{}.tka.specht-labs.de", self.namespace);
+        for kind in ["validatingadmissionpolicybindings", "validatingadmissionpolicies"] {
+            let path = format!("/apis/admissionregistration.k8s.io/v1/{kind}");
+            let list = self.world.cluster.get(&path)?.unwrap_or_default();
+            let names = list["items"].as_array().into_iter().flatten();
+            let names = names.filter_map(|object| object["metadata"]["name"].as_str());
+            for name in names.filter(|name| name.ends_with(&suffix)) {
+                self.world.cluster.delete(&format!("{path}/{name}"))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            eprintln!("e2e: the guard of {} stays: {error}", self.namespace);
         }
     }
 }
