@@ -90,14 +90,16 @@ sessions meanwhile, and the wrapper of containerboot names what is missing.
 {{/*
 What the container runs. The server's container starts once this one was seen running. containerboot may end at once, for example where it may not read
 its state: from its second start on it is held up, so that the server comes to end sessions, and to say what is wrong. What it says last is kept beside the
-socket then, because the server cannot read the log of another container. The shell waits for both, so that no line is lost. Without the file of an authority Go would say of each certificate that its
-issuer is not known, and not which file is missing.
+socket then, because the server cannot read the log of another container: its own last line (`boot: `), and the last one of a command that it runs.
+tailscaled's lines begin with a date, and end with how it shuts down. The shell waits for both, so that no line is lost. Without the file of an authority
+Go would say of each certificate that its issuer is not known, and not which file is missing.
 */}}
 {{- define "tka.tailscale.script" -}}
 words=/var/run/tailscale/tailscaled.last-words;
 {{- with include "tka.tailscale.authority" . | fromJson }} if [ ! -s "$SSL_CERT_FILE" ]; then echo "there is no $SSL_CERT_FILE: does {{ .kind }} {{ .name }} exist in this namespace, with the key {{ .key }}?" | tee "$words" >&2; if [ -e /tmp/started ]; then sleep 3; fi; : > /tmp/started; exit 1; fi;
 {{- end }} if [ ! -e /tmp/started ]; then : > /tmp/started; exec /usr/local/bin/containerboot; fi; sleep 3; [ -p /tmp/said ] || mkfifo /tmp/said; {
-  last=; while IFS= read -r line; do printf '%s\n' "$line"; last=$line; done; printf '%s\n' "$last" > "$words.new"; mv "$words.new" "$words"; } < /tmp/said &
+  boot=; other=; while IFS= read -r line; do printf '%s\n' "$line"; case "$line" in boot:*) boot=$line;; [0-9][0-9][0-9][0-9]/*|'') ;; *) other=$line;; esac; done;
+  printf '%s\n' "${other:+$other; }$boot" > "$words.new"; mv "$words.new" "$words"; } < /tmp/said &
 reader=$!; /usr/local/bin/containerboot > /tmp/said 2>&1 & boot=$!; trap 'kill -TERM "$boot"' TERM INT; wait "$boot"; code=$?;
 while kill -0 "$boot" 2>/dev/null; do wait "$boot"; code=$?; done; wait "$reader"; exit "$code"
 {{- end -}}

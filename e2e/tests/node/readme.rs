@@ -73,13 +73,18 @@ fn nodes_have_the_image(world: &World, readme: &str) -> Outcome {
         .ok_or("no command for a node")?;
     let archives = format!("{}/target/images/measure/", root().display());
     let command = command.replace("target/images/", &archives);
-    let output = Command::new(world.testbed.node_exec())
-        .args(command.split(' '))
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let on_node = |command: &str| {
+        Command::new(world.testbed.node_exec())
+            .args(command.split(' '))
+            .output()
+    };
+    let imported = on_node(&command)?;
+    // What the import says of the name has been changed for reading.
+    let listed = on_node("ctr --namespace k8s.io images list --quiet")?;
+    let names = String::from_utf8_lossy(&listed.stdout);
     assert!(
-        output.status.success() && said.contains("localhost/tka-server"),
-        "{command}: {output:?}"
+        imported.status.success() && names.contains("localhost/tka-server:"),
+        "{command}: {imported:?} {listed:?}"
     );
     Ok(())
 }
