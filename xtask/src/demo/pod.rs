@@ -156,6 +156,6 @@ fn played(alice: &Person) -> Told<()> {
     if !played.out.contains("I was here") {
         return Err(format!("what carol saw is not in it\n{}", played.shown()).into());
     }
-    let table = alice.tka(&["recordings"])?.success()?;
+    let table = alice.tka(&["recordings", "list"])?.success()?;
     Ok(((), format!("{}\n{}", table.shown(), played.shown())))
 }
