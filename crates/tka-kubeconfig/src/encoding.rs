@@ -1,6 +1,8 @@
 //! The encoding of a kubeconfig: UTF-8, or with a mark UTF-16, which kubectl reads too.
 
 use std::borrow::Cow;
+use std::io;
+use std::str::Utf8Error;
 
 use crate::Unreadable;
 
@@ -27,11 +29,9 @@ pub enum NotUtf8 {
 /// What kubectl takes it for.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Cow<'_, str>, Unreadable> {
     let Some((_, body)) = bytes.split_at_checked(2).filter(|_| is_utf16(bytes)) else {
-        let text = utf8(bytes).map(Cow::Borrowed);
+        let text = std::str::from_utf8(bytes).map(Cow::Borrowed);
         return text.map_err(|error| {
-            let NotUtf8::Bytes { line } = error else {
-                return Unreadable::new(1, "it is UTF-16");
-            };
+            let line = line_of(bytes, error);
             Unreadable::new(line, "it has bytes that are not UTF-8; save it as UTF-8")
         });
     };
@@ -55,10 +55,21 @@ pub fn utf8(bytes: &[u8]) -> Result<&str, NotUtf8> {
         if is_utf16(bytes) {
             return NotUtf8::Utf16;
         }
-        let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-        let line = valid.matches('\n').count() + 1;
+        let line = line_of(bytes, error);
         NotUtf8::Bytes { line }
     })
+}
+
+/// The line in which `bytes` cease to be UTF-8; the first is 1.
+fn line_of(bytes: &[u8], error: Utf8Error) -> usize {
+    let valid = &bytes[..error.valid_up_to()];
+    1 + valid.iter().filter(|byte| **byte == b'\n').count()
+}
+
+impl From<NotUtf8> for io::Error {
+    fn from(error: NotUtf8) -> Self {
+        Self::new(io::ErrorKind::InvalidData, error)
+    }
 }
 
 #[cfg(test)]

@@ -189,7 +189,7 @@ fn text_of(path: &Path, file: File) -> io::Result<FoundFile> {
         let why = "it is longer than a configuration file may be (1 MiB)";
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
     }
-    let text = tka_kubeconfig::utf8(&bytes).map_err(|source| io::Error::new(io::ErrorKind::InvalidData, source))?;
+    let text = tka_kubeconfig::utf8(&bytes)?;
     let (path, text) = (path.to_owned(), text.to_owned());
     Ok(FoundFile { path, text })
 }

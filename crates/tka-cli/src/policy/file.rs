@@ -72,10 +72,7 @@ pub(crate) fn text(path: &Path) -> Result<String, PolicyError> {
     } else {
         File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes))
     };
-    let text = read.and_then(|_| {
-        let text = tka_kubeconfig::utf8(&bytes).map(ToOwned::to_owned);
-        text.map_err(|source| io::Error::new(io::ErrorKind::InvalidData, source))
-    });
+    let text = read.and_then(|_| Ok(tka_kubeconfig::utf8(&bytes)?.to_owned()));
     text.map_err(|source| PolicyError::Read {
         path: path.to_owned(),
         source,

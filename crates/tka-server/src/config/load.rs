@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use tka_kubeconfig::NotUtf8;
+
 use super::document::{self, NoSettings};
 use super::given::ParsedSettings;
 use super::keys::{KeyKind, keys};
@@ -144,24 +146,21 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Vec<document::KeyValue>, Problem> {
 /// What a file says, if it is UTF-8; or which line is not.
 fn decode(bytes: &[u8]) -> Result<&str, NoSettings> {
     let wrong = |line, why: &str| NoSettings { line, why: why.into() };
-    let line_of = |at: usize| {
-        let breaks = bytes[..at].iter().filter(|byte| **byte == b'\n');
-        u64::try_from(breaks.count() + 1).ok()
-    };
-    // UTF-16 begins with a mark, or it has a NUL in each unit of plain text: that is UTF-8 as well. What is a line in it is another question.
-    let is_utf16 = matches!(bytes, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0, ..] | [_, 0, ..]);
     let not_utf8 = "it is not UTF-8: save it as UTF-8";
-    if is_utf16 {
+    // UTF-16 without a mark has a NUL in each unit of plain text, and that is UTF-8 as well. What is a line in it is another question.
+    if matches!(bytes, [0, ..] | [_, 0, ..]) {
         return Err(wrong(None, not_utf8));
     }
-    let text = std::str::from_utf8(bytes).map_err(|error| wrong(line_of(error.valid_up_to()), not_utf8))?;
-    match text.find('\0') {
-        Some(at) => Err(wrong(
-            line_of(at),
-            "it has a NUL byte, which YAML does not allow: remove it",
-        )),
-        None => Ok(text),
-    }
+    let text = tka_kubeconfig::utf8(bytes).map_err(|error| match error {
+        NotUtf8::Utf16 => wrong(None, not_utf8),
+        NotUtf8::Bytes { line } => wrong(u64::try_from(line).ok(), not_utf8),
+    })?;
+    let Some(at) = text.find('\0') else {
+        return Ok(text);
+    };
+    let line = text[..at].matches('\n').count() + 1;
+    let has_nul = "it has a NUL byte, which YAML does not allow: remove it";
+    Err(wrong(u64::try_from(line).ok(), has_nul))
 }
 
 #[cfg(test)]
