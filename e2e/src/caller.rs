@@ -111,14 +111,14 @@ impl Caller {
             answer = ask()?;
         }
         let mut answer = answer.map_err(|error| format!("{request_line}: {error}"))?;
+        let bytes = answer.body_mut().read_to_vec()?;
         Ok(Answer {
             request: request_line,
             status: answer.status().as_u16(),
             headers: std::mem::take(answer.headers_mut()),
-            bytes: answer.body_mut().read_to_vec()?,
-            body: String::new(),
-        }
-        .with_text())
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            bytes,
+        })
     }
 
     /// The same with `body` as JSON, below the prefix.
@@ -292,12 +292,6 @@ fn status(answer: &[u8]) -> Option<u16> {
 // === impl Answer ===
 
 impl Answer {
-    /// The same with its body as text.
-    fn with_text(mut self) -> Self {
-        self.body = String::from_utf8_lossy(&self.bytes).into_owned();
-        self
-    }
-
     /// Itself, if it has that status.
     pub fn expect(self, status: u16) -> Outcome<Self> {
         if self.status == status {

@@ -96,7 +96,7 @@ fn other_lets_a_caller_in(world: &World) -> Outcome {
         (&json!(0), &json!(1)),
         "{asked}"
     );
-    wait::until_true("he learns whom he may ask", || {
+    wait::until_true("he learns who may approve it", || {
         Ok(waiting(&bob)?
             .first()
             .is_some_and(|own| own["approvers"] == json!([ALICE])))
@@ -629,7 +629,7 @@ fn tka_asks_waits_and_decides(world: &World) -> Outcome {
         .out
         .trim()
         .to_owned();
-    wait::until_true("he learns whom he may ask", || {
+    wait::until_true("he learns who may approve it", || {
         let own = bob.tka(&["approvals", "show", &session])?.expect(0)?.out;
         Ok(own
             .lines()

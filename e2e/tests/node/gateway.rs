@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -182,21 +182,7 @@ fn session_takes_its_open_streams_with_it(world: &World) -> Outcome {
     let programs = site.caller("ALICE")?;
     for (environment, notice) in [(&[][..], Some("your TKA session ended")), (&SPDY[..], None)] {
         programs.sign_in_waiting()?.expect(200)?;
-        let script = "echo begun; while sleep 0.1; do echo on; done";
-        let mut command = alice.command(
-            environment,
-            "ending",
-            &["exec", "--stdin", "web", "--", "sh", "-c", script],
-        );
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut shell = Ending(command.spawn()?);
-        let mut output = BufReader::new(shell.0.stdout.take().ok_or("no output")?);
-        let mut line = String::new();
-        output.read_line(&mut line)?;
-        assert_eq!(line, "begun\n");
+        let (mut shell, mut output) = shell_that_goes_on(&alice, environment, "ending")?;
         let since = Instant::now();
         programs.sign_out()?;
         let mut rest = String::new();
@@ -215,11 +201,15 @@ fn session_takes_its_open_streams_with_it(world: &World) -> Outcome {
     Ok(())
 }
 
-fn shell_goes_on_for_a_while_at_a_server_that_stops(world: &World) -> Outcome {
-    let namespace = Namespace::with_pod(world, "stopping")?;
-    let (site, alice) = site(world, "gateway-stopping")?;
+/// A shell in the pod of that namespace, which has begun and says `on` until it ends, and what it says from now on.
+fn shell_that_goes_on(
+    alice: &Caller,
+    environment: &[(&str, &str)],
+    namespace: &str,
+) -> Outcome<(Ending, BufReader<ChildStdout>)> {
     let script = "echo begun; while sleep 0.1; do echo on; done";
-    let mut command = alice.command(&[], "stopping", &["exec", "--stdin", "web", "--", "sh", "-c", script]);
+    let args = ["exec", "--stdin", "web", "--", "sh", "-c", script];
+    let mut command = alice.command(environment, namespace, &args);
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -228,6 +218,14 @@ fn shell_goes_on_for_a_while_at_a_server_that_stops(world: &World) -> Outcome {
     let mut output = BufReader::new(shell.0.stdout.take().ok_or("no output")?);
     let mut line = String::new();
     output.read_line(&mut line)?;
+    assert_eq!(line, "begun\n");
+    Ok((shell, output))
+}
+
+fn shell_goes_on_for_a_while_at_a_server_that_stops(world: &World) -> Outcome {
+    let namespace = Namespace::with_pod(world, "stopping")?;
+    let (site, alice) = site(world, "gateway-stopping")?;
+    let (mut shell, mut output) = shell_that_goes_on(&alice, &[], "stopping")?;
     let since = Instant::now();
     site.server.stop()?;
     let mut rest = String::new();
