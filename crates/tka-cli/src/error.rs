@@ -17,7 +17,7 @@ use crate::kubeconfig::store::StoreError;
 use crate::net::proxy::InvalidProxy;
 use crate::policy::PolicyError;
 use crate::recordings::RecordingError;
-use crate::terminal::approvers::whom_to_ask;
+use crate::terminal::approvers::who_may_approve;
 use crate::terminal::messages;
 use crate::terminal::output::{PrintError, RenderOptions};
 
@@ -222,7 +222,7 @@ impl Error {
             ],
             Self::NotElevated { .. } => vec!["see your sessions on all devices with `tka sessions`, and what waits for approval with `tka approvals`".into()],
             Self::AwaitsApproval { status } => vec![
-                whom_to_ask(status),
+                who_may_approve(status),
                 "run the same command again once it is approved, or without --no-wait to wait for that".into(),
                 format!("withdraw it with `tka approvals withdraw {}`", status.session),
             ],

@@ -136,6 +136,7 @@ mod tests {
             assert!(said(text).unwrap_or_default().contains(expected), "{text}");
         }
     }
+
     #[test]
     fn wrong_value_is_named_with_its_field() {
         let said = |text: &str| read::<Outer>(text).unwrap_err().to_string();

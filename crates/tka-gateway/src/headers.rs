@@ -1,7 +1,8 @@
 //! Which headers go on to the API server, and which do not.
 //!
 //! The account that acts is decided by the server alone. So whatever could say otherwise is taken off, and what the server says is put on last. `RULES` says
-//! which headers end here; each row has a test. Beside it end those that `Connection` names, and tokens among the subprotocols. Two lengths are refused. Impersonation goes through: the session's own RBAC decides on it, as if it had the token in hand.
+//! which headers end here; each row has a test. Beside it end those that `Connection` names, and tokens among the subprotocols. Two lengths are refused.
+//! Impersonation goes through: the session's own RBAC decides on it, as if it had the token in hand.
 
 use std::net::IpAddr;
 

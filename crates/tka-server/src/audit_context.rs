@@ -71,7 +71,8 @@ impl AuditContext {
         self.method == Method::POST && self.path.strip_prefix(PREFIX) == Some("/login")
     }
 
-    /// Who was refused a session and why, if that is what was asked for and it was refused. `kind` is that of a refusal. Too many requests have none, and are none of that.
+    /// Who was refused a session and why, if that is what was asked for and it was refused. `kind` is that of a refusal. Too many
+    /// requests have none, and are none of that.
     pub(crate) fn refused_a_session<'a>(
         &'a self,
         status: StatusCode,

@@ -229,8 +229,8 @@ fn from_data(
     })
 }
 
-/// The cluster of the current context. Without a current context it is the first: kubeadm writes a kubeconfig with one cluster and nothing else, without a name
-/// (<https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/>).
+/// The cluster of the current context. Without a current context it is the first: kubeadm writes a kubeconfig with one cluster and nothing else, without
+/// a name (<https://kubernetes.io/docs/reference/setup-tools/kubeadm/implementation-details/>).
 fn current_cluster(kubeconfig: &str) -> Result<Option<Cluster>, ClusterError> {
     let kubeconfig = Kubeconfig::from_text(kubeconfig)?;
     let name = kubeconfig.current_context.as_str();

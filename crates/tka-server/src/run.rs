@@ -144,7 +144,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
         approvers: Arc::default(),
         rule_checks: Arc::default(),
     };
-    let work = parts.tasks.clone();
+    let tasks = parts.tasks.clone();
     let status = watch::Sender::default();
     let said = status.subscribe();
     let mut live = RunningConfig::new(parts.clone(), &config)?;
@@ -187,7 +187,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     Box::pin(serve_tailnet(&config, said, server, stop.clone())).await;
     stop.cancel();
     // Without an API server the loop may never come to its end, and the process must.
-    let (ended, done) = join(tokio::time::timeout(END, background), work.done(END)).await;
+    let (ended, done) = join(tokio::time::timeout(END, background), tasks.done(END)).await;
     let ended = ended.unwrap_or(Ok(Ok(())));
     if !done {
         tracing::error!(
@@ -223,8 +223,8 @@ fn served(config: &Config, parts: &AppDependencies) -> (Served, Certificates) {
 
 /// The recordings that are kept, for those who may see them.
 fn archive(config: &Config) -> Result<Option<Arc<RecordingArchive>>, RunError> {
-    let library = RecordingArchive::open(&config.gateway).map_err(GatewayError::from)?;
-    Ok(library.map(Arc::new))
+    let archive = RecordingArchive::open(&config.gateway).map_err(GatewayError::from)?;
+    Ok(archive.map(Arc::new))
 }
 
 fn sessions(config: &Config, clients: Clients, clock: &Clock, audit: &Audit) -> Arc<Sessions> {

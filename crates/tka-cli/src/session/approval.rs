@@ -10,7 +10,7 @@ use crate::api::client::{Client, SignInResponse};
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::server_kubeconfig::AuthMethod;
-use crate::terminal::approvers::whom_to_ask;
+use crate::terminal::approvers::who_may_approve;
 use crate::terminal::messages::{self, Clock};
 use crate::terminal::time_format;
 
@@ -92,7 +92,7 @@ fn announcement(status: &ApprovalStatus, clock: &Clock) -> String {
     };
     format!(
         "this sign-in waits for {who} to approve it, and is over {until}; {}",
-        whom_to_ask(status)
+        who_may_approve(status)
     )
 }
 

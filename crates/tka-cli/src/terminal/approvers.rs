@@ -1,11 +1,11 @@
-//! Whom to ask for the approval of a sign-in.
+//! Who may approve a sign-in, in words.
 
 use tka_api::http::ApprovalStatus;
 
 use super::messages::clean;
 
 /// Who may approve it, and how.
-pub(crate) fn whom_to_ask(status: &ApprovalStatus) -> String {
+pub(crate) fn who_may_approve(status: &ApprovalStatus) -> String {
     let session = &status.session;
     let approvers: Vec<_> = status.approvers.iter().flatten().map(|name| clean(name)).collect();
     match (&status.approvers, approvers.as_slice()) {
@@ -29,7 +29,7 @@ mod tests {
     #[test]
     fn those_are_named_who_may_approve() {
         let said = |approvers: Option<&[&str]>| {
-            whom_to_ask(&ApprovalStatus {
+            who_may_approve(&ApprovalStatus {
                 count: 0,
                 needed: 1,
                 expires: "2026-01-02T15:19:00Z".parse().unwrap(),

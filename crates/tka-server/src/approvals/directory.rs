@@ -1,4 +1,4 @@
-//! Who may approve a sign-in, so that its caller knows whom to ask. It is a courtesy: who decides is checked by the decision itself.
+//! Who may approve a sign-in, so that its caller can ask them. It is a courtesy: who decides is checked by the decision itself.
 //!
 //! Only WhoIs says what the policy gives a device. So the server asks about the devices of the tailnet, and remembers for a minute who has oversight.
 
@@ -219,7 +219,7 @@ mod tests {
         let vote = Vote::new(&alice, None, at(110));
         let voted = request.decided(ApprovalDecision::Approve, vote, at(110)).unwrap();
         assert_eq!(names(&all, &bob, &key, &voted), ["carol@example.com"]);
-        // A machine is none whom a person could ask.
+        // No person can ask a machine.
         let (key, counts_machines) = asked(r#"{"machines": true}"#);
         assert_eq!(names(&all, &bob, &key, &counts_machines).len(), 2);
         assert_eq!(names(&[], &bob, &key, &request), [""; 0]);

@@ -111,21 +111,22 @@ pub(super) async fn decide(
 ) -> Result<Json<ApprovalInfo>, Failure> {
     let Path(name) = name.map_err(|_| approvals::no_such_request())?;
     let said = read(body?.0)?;
-    let work = app.tasks.clone();
-    work.run_to_completion(async move {
-        let approver = Approver::new(&identified);
-        match said {
-            DecisionKind::Decides(decision) => {
-                let waiting = approver.decide(&app, &context, &name, &decision).await?;
-                Ok(Json(view::approval(&app, &waiting, &approver, None)))
+    let tasks = app.tasks.clone();
+    tasks
+        .run_to_completion(async move {
+            let approver = Approver::new(&identified);
+            match said {
+                DecisionKind::Decides(decision) => {
+                    let waiting = approver.decide(&app, &context, &name, &decision).await?;
+                    Ok(Json(view::approval(&app, &waiting, &approver, None)))
+                }
+                DecisionKind::Acknowledges(seen) => {
+                    let emergency = approver.acknowledge(&app, &context, &name, &seen).await?;
+                    Ok(Json(view::emergency(&emergency, &approver, true)))
+                }
             }
-            DecisionKind::Acknowledges(seen) => {
-                let emergency = approver.acknowledge(&app, &context, &name, &seen).await?;
-                Ok(Json(view::emergency(&emergency, &approver, true)))
-            }
-        }
-    })
-    .await
+        })
+        .await
 }
 
 /// Withdraw a sign-in
@@ -151,13 +152,14 @@ pub(super) async fn withdraw(
     name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<ApprovalInfo>, Failure> {
     let Path(name) = name.map_err(|_| approvals::no_such_request())?;
-    let work = app.tasks.clone();
-    work.run_to_completion(async move {
-        let approver = Approver::new(&identified);
-        let waiting: WaitingSignIn = approvals::withdraw(&app, &context, &approver, &name).await?;
-        Ok(Json(view::approval(&app, &waiting, &approver, None)))
-    })
-    .await
+    let tasks = app.tasks.clone();
+    tasks
+        .run_to_completion(async move {
+            let approver = Approver::new(&identified);
+            let waiting: WaitingSignIn = approvals::withdraw(&app, &context, &approver, &name).await?;
+            Ok(Json(view::approval(&app, &waiting, &approver, None)))
+        })
+        .await
 }
 
 /// What a caller says about a sign-in of another.

@@ -166,12 +166,13 @@ async fn end_all(
 
 /// Ends `session` for its owner, and records it.
 pub(super) async fn end(app: &Arc<App>, context: &Arc<AuditContext>, session: Session) -> Result<(), Failure> {
-    let (work, app, context) = (app.tasks.clone(), Arc::clone(app), Arc::clone(context));
-    work.run_to_completion(async move {
-        let records = RequestAudit::new(&app.audit, &context);
-        Ok(app.sessions.end(&session.name(), &records).await?)
-    })
-    .await
+    let (tasks, app, context) = (app.tasks.clone(), Arc::clone(app), Arc::clone(context));
+    tasks
+        .run_to_completion(async move {
+            let records = RequestAudit::new(&app.audit, &context);
+            Ok(app.sessions.end(&session.name(), &records).await?)
+        })
+        .await
 }
 
 /// Has the caller's elevations wait for approval no more: those of this device, or of `all`. It does so to the end, even if the caller hangs up.

@@ -54,11 +54,11 @@ pub(super) async fn list(
 ) -> Result<Response, Failure> {
     let Query(wanted) = wanted.map_err(|error| wrong_question().with_cause(&error))?;
     let filter = Filter::new(wanted).map_err(|error| wrong_question().with_cause(&error))?;
-    let library = library(&app)?;
+    let archive = archive(&app)?;
     overseer
         .looks_at_list(&app, LookedAt::Recordings, raw.as_deref())
         .await?;
-    let page = page::page(library, &filter).await.map_err(|error| unread(&error))?;
+    let page = page::page(archive, &filter).await.map_err(|error| unread(&error))?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(page)).into_response())
 }
 
@@ -81,8 +81,8 @@ pub(super) async fn show(
     overseer: Overseer<ViewRecordings>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
-    let (library, name) = (library(&app)?, named(id)?);
-    let details = library.details(&name).await.map_err(|error| unread(&error))?;
+    let (archive, name) = (archive(&app)?, named(id)?);
+    let details = archive.details(&name).await.map_err(|error| unread(&error))?;
     let details = details.ok_or_else(no_such_recording)?;
     overseer.looks(&app, look_at(LookedAt::Recording, &name)).await?;
     Ok(([(CACHE_CONTROL, "no-store")], Json(view::info(&name, &details))).into_response())
@@ -112,9 +112,9 @@ pub(super) async fn cast(
     place: Option<Extension<ConnectionPermit>>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Failure> {
-    let (library, name) = (library(&app)?, named(id)?);
+    let (archive, name) = (archive(&app)?, named(id)?);
     let place = place.map(|Extension(place)| place);
-    let found = library.content(&name, place).await.map_err(|error| unread(&error))?;
+    let found = archive.content(&name, place).await.map_err(|error| unread(&error))?;
     let (form, content) = found.ok_or_else(no_such_recording)?;
     overseer.looks(&app, look_at(LookedAt::Cast, &name)).await?;
     let media_type = match form {
@@ -125,7 +125,7 @@ pub(super) async fn cast(
     Ok((headers, Body::from_stream(content)).into_response())
 }
 
-fn library(app: &App) -> Result<&RecordingArchive, Failure> {
+fn archive(app: &App) -> Result<&RecordingArchive, Failure> {
     app.archive.as_deref().ok_or_else(|| {
         let advice = &["ask an administrator of TKA to set gateway.recording.folder or gateway.recording.s3.bucket"];
         Failure::new(StatusCode::NOT_FOUND, "this server keeps no recordings", advice)

@@ -40,7 +40,7 @@ pub(super) async fn awaiting(app: &App, session: &Session, waiting: &WaitingSign
     }
 }
 
-/// How `waiting` stands, for the one who asked: with those of the `approvers` whom they may ask to approve it.
+/// How `waiting` stands, for its own caller: with those of the `approvers` who may approve it.
 fn own_status(app: &App, waiting: &WaitingSignIn, approvers: Option<&Approvers>) -> ApprovalStatus {
     let mut status = status(app, waiting);
     if status.state == ApprovalState::Waiting {

@@ -138,17 +138,18 @@ async fn end_session_of_other(
     stored: StoredSession,
     reason: Option<Reason>,
 ) -> Result<(), Failure> {
-    let (work, app) = (app.tasks.clone(), Arc::clone(app));
-    work.run_to_completion(async move {
-        let (session, context) = (stored.session, overseer.context());
-        context.set_session(&session);
-        let said = reason.as_ref().map(|reason| reason.as_str().to_owned());
-        app.audit.end_requested(context, &session, said).await;
-        let why = why(overseer.caller().username(), reason.as_ref());
-        let is_ended = app.sessions.end_session_of_other(&session.name(), why).await?;
-        is_ended.then_some(()).ok_or_else(no_such_session)
-    })
-    .await
+    let (tasks, app) = (app.tasks.clone(), Arc::clone(app));
+    tasks
+        .run_to_completion(async move {
+            let (session, context) = (stored.session, overseer.context());
+            context.set_session(&session);
+            let said = reason.as_ref().map(|reason| reason.as_str().to_owned());
+            app.audit.end_requested(context, &session, said).await;
+            let why = why(overseer.caller().username(), reason.as_ref());
+            let is_ended = app.sessions.end_session_of_other(&session.name(), why).await?;
+            is_ended.then_some(()).ok_or_else(no_such_session)
+        })
+        .await
 }
 
 /// What is written down and told of the end.

@@ -20,16 +20,16 @@ const TIME: Duration = Duration::from_secs(3);
 const AT_ONCE: usize = 8;
 
 /// The page that `filter` asks for.
-pub(super) async fn page(library: &RecordingArchive, filter: &Filter) -> Result<RecordingList, SinkError> {
+pub(super) async fn page(archive: &RecordingArchive, filter: &Filter) -> Result<RecordingList, SinkError> {
     let end = Instant::now() + TIME;
-    let mut names = library.names().await?;
+    let mut names = archive.names().await?;
     names.retain(|name| filter.has_name(name));
     let Some(oldest) = names.last().cloned() else {
         return Ok(RecordingList::default());
     };
     names.truncate(LOOKED_AT);
     let details = stream::iter(names).map(|name| async {
-        let details = library.details(&name).await;
+        let details = archive.details(&name).await;
         (name, details)
     });
     let mut details = pin!(details.buffered(AT_ONCE));
