@@ -370,13 +370,13 @@ pub(crate) fn note_ignored_keys(config: &Config) {
 
 /// Whether the KUBECONFIG list of this environment contains `path`.
 fn variable_has(path: &Path) -> bool {
-    std::env::var_os("KUBECONFIG").is_some_and(|paths| std::env::split_paths(&paths).any(|one| one == path))
+    env_variable::paths().iter().any(|one| one == path)
 }
 
 /// The KUBECONFIG list of this environment without `path`. None if nothing is left.
 fn variable_without(path: &Path) -> Option<String> {
-    let list = std::env::var_os("KUBECONFIG")?;
-    let others = std::env::split_paths(&list).filter(|one| one != path && !one.as_os_str().is_empty());
+    let others = env_variable::paths().into_iter();
+    let others = others.filter(|one| one != path && !one.as_os_str().is_empty());
     env_variable::join(others).ok().filter(|list| !list.is_empty())
 }
 

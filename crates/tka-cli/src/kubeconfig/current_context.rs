@@ -6,6 +6,7 @@ use std::{env, fs, io};
 use jiff::Timestamp;
 use tka_kubeconfig::{Kubeconfig, User, merge, sources};
 
+use crate::kubeconfig::env_variable;
 use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store;
@@ -53,11 +54,10 @@ pub(crate) fn find(home: &Path) -> Option<CurrentContext> {
 
 /// The files that kubectl reads.
 fn files(home: &Path) -> Vec<PathBuf> {
-    let list = env::var_os("KUBECONFIG").filter(|list| !list.is_empty());
-    match &list {
-        Some(list) => env::split_paths(list).collect(),
-        None => vec![home.join(".kube/config")],
+    if env::var_os("KUBECONFIG").is_none_or(|list| list.is_empty()) {
+        return vec![home.join(".kube/config")];
     }
+    env_variable::paths()
 }
 
 /// Says that the file at `path` sets no current context any more, and which one kubectl uses if another file sets it.

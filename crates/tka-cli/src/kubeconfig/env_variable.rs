@@ -27,6 +27,12 @@ pub(crate) enum UnexportablePath {
     NotUnicode { path: PathBuf },
 }
 
+/// The paths in `KUBECONFIG`, as this process has it. Some may be empty, as the only one is where it is not set.
+pub(crate) fn paths() -> Vec<PathBuf> {
+    let list = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    std::env::split_paths(&list).collect()
+}
+
 /// The value of `KUBECONFIG` for the files at `paths`.
 pub(crate) fn join(paths: impl IntoIterator<Item = impl AsRef<Path>>) -> Result<String, UnexportablePath> {
     let paths: Vec<_> = paths.into_iter().collect();

@@ -75,11 +75,11 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     let target = new.merge.then(user_kubeconfig::target).transpose()?;
     let open = |target: &MergeTarget| user_kubeconfig::open(ctx, &target.path);
     let file = target.as_ref().map(open).transpose()?;
-    let others = match &target {
-        Some(target) => other_kubeconfigs::beside(ctx, target)?,
-        None => other_kubeconfigs::beside_own(ctx),
-    };
     let mut cache = ctx.session_cache();
+    let others = match &target {
+        Some(target) => other_kubeconfigs::beside(ctx.server(), target, &cache.merged)?,
+        None => other_kubeconfigs::beside_own(ctx.server(), ctx.store()?, &cache.merged),
+    };
     let sent = KubeconfigEntry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
     let names = match new.naming {
         ContextNaming::FromServer => sent.names(),

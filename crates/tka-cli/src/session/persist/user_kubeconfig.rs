@@ -145,7 +145,7 @@ pub(super) fn check(ctx: &CommandContext) -> Result<(), Error> {
     UserKubeconfig::check(&target.path, ctx.config.timeout)?;
     let document = UserKubeconfig::read_unlocked(&target.path)?;
     try_entries(ctx, &target.path, &document).map_err(|source| MergeError::refused(&target.path, source))?;
-    other_kubeconfigs::beside(ctx, &target)?;
+    other_kubeconfigs::beside(ctx.server(), &target, &ctx.session_cache().merged)?;
     Ok(())
 }
 
