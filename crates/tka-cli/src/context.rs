@@ -2,7 +2,6 @@
 
 mod replicas;
 
-use std::fs;
 use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -28,6 +27,7 @@ use crate::kubeconfig::store::{FolderLock, KubeconfigStore, StoreError};
 use crate::net::proxy;
 use crate::net::server::{HTTPS_PORT, Scheme, Server};
 use crate::sys::environment::{home, variable};
+use crate::sys::files::regular;
 use crate::terminal::messages;
 use crate::terminal::ui::{self, Ui};
 
@@ -398,7 +398,7 @@ fn certificate_authorities() -> Result<Option<Vec<Certificate<'static>>>, Error>
             "the path is relative, and would name another file in each folder".into(),
         ));
     }
-    let pem = fs::read(&path).map_err(|error| failed(error.to_string()))?;
+    let pem = regular::read(&path).map_err(|error| failed(error.to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
         if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.to_string()))? {

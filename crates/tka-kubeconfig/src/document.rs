@@ -187,11 +187,7 @@ impl Document {
     /// Whether a context leads to that cluster or user.
     #[must_use]
     pub fn is_used(&self, list: List, name: &str) -> bool {
-        self.says.contexts.iter().any(|context| match list {
-            List::Clusters => context.item.cluster == name,
-            List::Users => context.item.user == name,
-            List::Contexts => false,
-        })
+        self.says.is_used(list, name)
     }
 
     /// Whether there is nothing in it that anybody would miss.
@@ -268,6 +264,16 @@ impl Kubeconfig {
             List::Users => names(&self.users),
             List::Contexts => names(&self.contexts),
         }
+    }
+
+    /// Whether a context leads to that cluster or user, which may be in another file or in none.
+    #[must_use]
+    pub fn is_used(&self, list: List, name: &str) -> bool {
+        self.contexts.iter().any(|context| match list {
+            List::Clusters => context.item.cluster == name,
+            List::Users => context.item.user == name,
+            List::Contexts => false,
+        })
     }
 }
 

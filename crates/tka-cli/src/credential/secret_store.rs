@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fmt, io};
 
 use keyring_core::{CredentialStore, Entry};
 
 use super::files;
+use crate::sys::files::regular;
 
 /// The service name of the keyring's entries. Users may see it.
 const SERVICE: &str = "tka";
@@ -53,7 +54,7 @@ impl MemoryStore {
 
 impl SecretStore for MemoryStore {
     fn read(&self, name: &str) -> Option<Vec<u8>> {
-        fs::read(self.path(name)).ok()
+        regular::read(&self.path(name)).ok()
     }
 
     fn write(&self, name: &str, secret: &[u8]) -> io::Result<()> {
@@ -188,6 +189,7 @@ impl SecretStore for NoStore {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn all(index: &Path) -> Vec<Box<dyn SecretStore>> {
         let store = keyring_core::mock::Store::new().unwrap();

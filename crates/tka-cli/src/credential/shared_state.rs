@@ -12,6 +12,7 @@ use super::cache::RECHECK;
 use super::files;
 use super::parent_process::ParentProcess;
 use crate::exit::Exit;
+use crate::sys::files::regular;
 
 /// How long a failure is valid. Tools repeat their calls while nothing has changed.
 const FAILURE_TTL: Duration = Duration::from_secs(5);
@@ -121,7 +122,7 @@ impl SharedState {
     /// than they began, so another's time may be a moment later than `now`, and counts.
     pub(crate) fn mark_handed_out(&self, now: Timestamp, limit: Duration) -> bool {
         let path = self.path("given");
-        let last = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+        let last = regular::read_text(&path).ok().and_then(|text| text.trim().parse().ok());
         let is_recorded = files::write_unsynced(&path, now.to_string().as_bytes()).is_ok();
         let is_near = |last: Timestamp| now.duration_since(last).unsigned_abs() < limit;
         !is_recorded || last.is_some_and(is_near)
@@ -129,7 +130,7 @@ impl SharedState {
 
     /// The last failure.
     pub(crate) fn failure(&self) -> Option<FetchFailure> {
-        serde_json::from_slice(&fs::read(self.path("failed")).ok()?).ok()
+        serde_json::from_slice(&regular::read(&self.path("failed")).ok()?).ok()
     }
 
     pub(crate) fn record_failure(&self, failure: &FetchFailure) -> io::Result<()> {

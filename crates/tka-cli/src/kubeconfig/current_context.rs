@@ -1,7 +1,7 @@
 //! The current context of kubectl, and the session that it uses.
 
 use std::path::{Path, PathBuf};
-use std::{env, fs, io};
+use std::{env, io};
 
 use jiff::Timestamp;
 use tka_kubeconfig::{Kubeconfig, User, merge, sources};
@@ -12,6 +12,7 @@ use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
 use crate::kubeconfig::store;
 use crate::net::proxy::Variables;
 use crate::net::server::{HTTPS_PORT, Server};
+use crate::sys::files::regular;
 
 /// The current context and its credentials.
 #[derive(Debug, Eq, PartialEq)]
@@ -43,7 +44,7 @@ pub(crate) enum ElevationScope {
 /// Finds the current context as kubectl does, in the files of `KUBECONFIG` or in `~/.kube/config`. None if a file cannot be read, since
 /// kubectl then fails too.
 pub(crate) fn find(home: &Path) -> Option<CurrentContext> {
-    let read = |path: PathBuf| match fs::read(&path) {
+    let read = |path: PathBuf| match regular::read(&path) {
         Ok(bytes) => Some(Kubeconfig::read(&bytes).ok().map(|file| (path, file))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(_) => Some(None),

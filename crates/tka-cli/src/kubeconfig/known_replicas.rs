@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::net::server::{HTTPS_PORT, Server};
-use crate::sys::files;
+use crate::sys::files::{self, regular};
 
 /// The most replicas. TKA needs two or three.
 pub(crate) const MAX_REPLICAS: usize = 16;
@@ -49,7 +49,7 @@ impl KnownReplicas {
     }
 
     pub(crate) fn load(store: &KubeconfigStore) -> Option<Self> {
-        serde_json::from_slice(&fs::read(path(store)).ok()?).ok()
+        serde_json::from_slice(&regular::read(&path(store)).ok()?).ok()
     }
 
     /// Saves them where kubeconfigs are. None removes the file.

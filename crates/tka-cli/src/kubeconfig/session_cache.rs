@@ -12,7 +12,7 @@ use tka_core::SessionLabel;
 
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::net::server::{HTTPS_PORT, Server};
-use crate::sys::files;
+use crate::sys::files::{self, regular};
 
 /// The sessions of this device at one server.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -74,7 +74,7 @@ pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
 }
 
 fn read(path: &Path) -> Option<SessionCache> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
+    serde_json::from_slice(&regular::read(path).ok()?).ok()
 }
 
 fn write(path: &Path, cache: &SessionCache) -> io::Result<()> {

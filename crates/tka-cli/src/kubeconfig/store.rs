@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::net::server::Server;
-use crate::sys::files;
+use crate::sys::files::{self, regular};
 use tka_kubeconfig::{Document, Refused};
 
 /// The kubeconfig file of one server.
@@ -95,6 +95,10 @@ impl KubeconfigStore {
         self.check_server()?;
         let probed = files::probe(&self.folder, size.saturating_add(files::RESERVE));
         probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
+        files::check_replaceable(&self.path).map_err(|source| StoreError::NotWritable {
+            path: self.path.clone(),
+            source,
+        })?;
         if self.folder.exists() {
             self.check_folder_owner()
         } else {
@@ -127,7 +131,7 @@ impl KubeconfigStore {
     /// Refuses files of another server. Names of hosts and addresses can be alike, and earlier versions kept servers with different paths in one
     /// file.
     fn check_server(&self) -> Result<(), StoreError> {
-        let cache = fs::read(self.session_cache()).ok();
+        let cache = regular::read(&self.session_cache()).ok();
         let owner = cache.and_then(|cache| serde_json::from_slice::<Owner>(&cache).ok());
         match owner.filter(|owner| self.server.is_other(&owner.server)) {
             Some(Owner { server }) => Err(StoreError::OtherServer {
@@ -140,7 +144,7 @@ impl KubeconfigStore {
 
     /// Reads the file. A missing file has only its first line.
     pub(crate) fn read(&self) -> Result<Document, Refused> {
-        match fs::read_to_string(&self.path) {
+        match regular::read_text(&self.path) {
             Ok(text) => Document::parse(text),
             Err(error) if is_not_there(&error) => self.blank(),
             // An unreadable file must not be lost.
@@ -159,7 +163,7 @@ impl KubeconfigStore {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
         let is_other = |path: &PathBuf| *path != self.path && path.extension() == Some("yaml".as_ref());
         let paths = entries.map(|entry| entry.path()).filter(is_other);
-        let texts = paths.filter_map(|path| fs::read_to_string(path).ok());
+        let texts = paths.filter_map(|path| regular::read_text(&path).ok());
         texts.filter_map(|text| Document::parse(text).ok()).collect()
     }
 

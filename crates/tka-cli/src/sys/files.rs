@@ -2,15 +2,17 @@
 
 mod advice;
 mod atomic;
+mod attributes;
 mod folder;
 mod locked;
 mod owner;
+pub(crate) mod regular;
 #[cfg(test)]
 #[cfg(unix)]
 mod tests;
 
 pub(crate) use advice::advice;
-pub(crate) use atomic::{RESERVE, TempFile, create, probe, replace, replace_unsynced};
+pub(crate) use atomic::{RESERVE, TempFile, check_replaceable, create, probe, replace, replace_unsynced};
 pub(crate) use folder::{PRIVATE, is_ours, make as make_folder};
 pub(crate) use locked::{FileError, LockedFile, check_folder, with_appended};
 pub(crate) use owner::inherits_owner;

@@ -8,6 +8,13 @@ pub(crate) fn report_missing(what: &str) {
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("{text}\n").as_bytes());
 }
 
+/// Makes a named pipe, which hangs the one who reads it.
+#[cfg(unix)]
+pub(crate) fn make_fifo(path: &std::path::Path) {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+}
+
 /// Whether tests run as root, which may change the owners of files.
 #[cfg(unix)]
 pub(crate) fn is_root() -> bool {

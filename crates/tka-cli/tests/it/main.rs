@@ -39,6 +39,8 @@ mod login;
 mod merge;
 mod merge_list;
 mod network;
+mod pipes;
+mod places;
 mod policy;
 mod rare_kubeconfigs;
 mod recordings;

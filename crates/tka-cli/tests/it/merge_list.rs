@@ -113,6 +113,61 @@ fn one_taken_name_is_enough() {
     }
 }
 
+/// A context whose cluster or user no file has at the moment, for example while one is missing. It would get those of `tka`, and send its token to
+/// another cluster; and its names would be hidden once they are there again.
+#[test]
+fn contexts_without_their_names_get_none_of_ours() {
+    let dangling = "contexts: [{name: x, context: {cluster: kind, user: tka-user-alice}}]\n";
+    let of_neither =
+        "contexts: [{name: x, context: {cluster: tka-cluster, user: tka-user-alice}}]\ncurrent-context: x\n";
+    let theirs = format!(
+        "{KIND}{}",
+        "contexts: [{name: x, context: {cluster: kind, user: tka-user-alice}}]\n"
+    );
+    let in_one = theirs.replacen(
+        "contexts: [{name: kind, context: {cluster: kind, user: kind}}]\n",
+        "",
+        1,
+    );
+    for (case, texts) in [
+        ("in the same file", vec![("a", &*in_one)]),
+        ("in the second", vec![("a", KIND), ("b", dangling)]),
+        ("neither", vec![("a", of_neither)]),
+        ("neither, in the second", vec![("a", KIND), ("b", of_neither)]),
+    ] {
+        let (user, fake) = (User::new(), server());
+        let list = files(&user, &texts);
+        for _ in 0..2 {
+            tka(&user, &fake, &list, &["login", "--merge"]);
+            let Some(current) = current(&user, &list) else { return };
+            assert_eq!(current, "tka-context-alice@127.0.0.1", "{case}");
+            let seen = kubectl(&user, &list, &["config", "view", "--minify", "--context", "x"]).unwrap();
+            assert!(!seen.stdout.contains("exec:"), "{case}: {seen:?}");
+        }
+        tka(&user, &fake, &list, &["logout"]);
+        for (name, text) in texts {
+            let left = fs::read_to_string(user.home().join(name)).unwrap();
+            assert!(left.starts_with(text), "{case}: {left}");
+            assert!(!left.contains("exec"), "{case}: {left}");
+        }
+    }
+}
+
+/// Also where nothing is merged: kubectl reads the file of `tka` beside the others.
+#[test]
+fn contexts_without_their_names_get_none_of_ours_beside_them() {
+    let (user, fake) = (User::new(), server());
+    let theirs = "contexts: [{name: x, context: {cluster: kind, user: tka-user-alice}}]\n";
+    let mut list = files(&user, &[("a", KIND), ("b", theirs)]);
+    list.push(":");
+    list.push(user.kubeconfig(&fake));
+    tka(&user, &fake, &list, &["login"]);
+    let seen = kubectl(&user, &list, &["config", "view", "--minify", "--context", "x"]);
+    assert!(seen.is_none_or(|seen| !seen.stdout.contains("exec:")));
+    let own = fs::read_to_string(user.kubeconfig(&fake)).unwrap();
+    assert!(own.contains("tka-context-alice@127.0.0.1"), "{own}");
+}
+
 /// What an earlier sign-in put into the other file is of the same server. It may have the same names.
 #[test]
 fn own_entries_in_another_file_are_no_obstacle() {

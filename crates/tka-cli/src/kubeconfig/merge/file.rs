@@ -1,6 +1,6 @@
 //! The user's kubeconfig: locked, and with a backup of the file before the first change.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{fs, io};
 
@@ -36,10 +36,11 @@ impl UserKubeconfig {
 
     /// Checks whether the file can be changed, without leaving a trace.
     pub(crate) fn check(path: &Path, limit: Duration) -> Result<(), MergeError> {
+        // Before the lock: where nothing can be removed, that would stay, and keep kubectl out.
+        files::check_folder(path, files::RESERVE)?;
+        check_name(&backup_of(path))?;
         if path.parent().is_none_or(Path::is_dir) {
             Self::open(path, limit)?.file.check_writable()?;
-        } else {
-            files::check_folder(path, files::RESERVE)?;
         }
         Ok(())
     }
@@ -72,7 +73,7 @@ impl UserKubeconfig {
 
     /// Backs the file up, for its owner only. An existing backup is older, and stays.
     fn back_up(&self) -> Result<(), FileError> {
-        let backup = files::with_appended(self.path(), ".tka-backup");
+        let backup = backup_of(self.path());
         if fs::symlink_metadata(&backup).is_ok() {
             return Ok(());
         }
@@ -82,6 +83,18 @@ impl UserKubeconfig {
             }
             _ => Ok(()),
         }
+    }
+}
+
+fn backup_of(path: &Path) -> PathBuf {
+    files::with_appended(path, ".tka-backup")
+}
+
+/// Whether a file may have that name, which may be too long.
+fn check_name(path: &Path) -> Result<(), FileError> {
+    match fs::symlink_metadata(path) {
+        Err(source) if source.kind() == io::ErrorKind::InvalidFilename => Err(FileError::not_written(path, source)),
+        _ => Ok(()),
     }
 }
 

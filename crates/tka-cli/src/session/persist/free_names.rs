@@ -61,13 +61,14 @@ impl FilesOfKubectl<'_> {
         self.merged.map(of_file).unwrap_or_default()
     }
 
-    /// The file in which something else has one of `names`. kubectl takes what the first file says, so that one entry would hide the other.
+    /// The file in which something else has one of `names`, or refers to it. kubectl takes what the first file says, so that one entry would hide
+    /// the other. A context without its user, for example while a file is missing, would get the one of `tka`, and send its token elsewhere.
     ///
     /// A name that is there already stays. It hides nothing that could be seen before. In the user's kubeconfig it must be one of `ours`.
     fn foreign(&self, names: &EntryNames, ours: &[MergedEntry]) -> Option<&Path> {
         let is_ours = |list, name: &str| ours.iter().any(|one| one.has(list, name));
         let here = self.merged.map_or(self.own, UserKubeconfig::document);
-        let is_taken = |list, name: &str| here.has(list, name) && !is_ours(list, name);
+        let is_taken = |list, name: &str| (here.has(list, name) || here.is_used(list, name)) && !is_ours(list, name);
         if let Some(merged) = self.merged.filter(|_| has_any(names, is_taken)) {
             return Some(merged.path());
         }

@@ -1,7 +1,7 @@
 //! The other files of `KUBECONFIG`, which kubectl reads together with the one that gets a context.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::{fs, io};
 
 use tka_kubeconfig::{Document, Kubeconfig, List, Refused, sources};
 
@@ -10,7 +10,7 @@ use crate::kubeconfig::merge::{self, MergeError, MergeTarget};
 use crate::kubeconfig::session_cache::MergedEntry;
 use crate::kubeconfig::store::KubeconfigStore;
 use crate::net::server::Server;
-use crate::sys::files::FileError;
+use crate::sys::files::{FileError, regular};
 
 /// One of them.
 pub(super) struct OtherKubeconfig {
@@ -55,7 +55,7 @@ fn whole(list: Vec<PathBuf>) -> Vec<PathBuf> {
 impl OtherKubeconfig {
     /// Reads the file; none if it is missing.
     fn read(server: &Server, path: PathBuf, records: &[MergedEntry]) -> Result<Option<Self>, MergeError> {
-        let bytes = match fs::read(&path) {
+        let bytes = match regular::read(&path) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(FileError::unreadable(&path, source).into()),
@@ -66,9 +66,10 @@ impl OtherKubeconfig {
         Ok(Some(Self { path, says, ours }))
     }
 
-    /// Whether something of that name is in `list` that is not the server's.
+    /// Whether something of that name is in `list`, or a context refers to it, and it is not the server's.
     pub(super) fn has_foreign(&self, list: List, name: &str) -> bool {
-        self.says.names(list).contains(&name) && !self.ours.iter().any(|one| one.has(list, name))
+        let is_there = self.says.names(list).contains(&name) || self.says.is_used(list, name);
+        is_there && !self.ours.iter().any(|one| one.has(list, name))
     }
 }
 

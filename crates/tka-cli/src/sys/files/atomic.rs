@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use super::attributes;
 use super::folder::folder_of;
 use super::owner::inherit_owner;
 
@@ -103,18 +104,58 @@ fn temporary(path: &Path) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-/// Checks whether a file of `size` bytes can be created in `folder` or its nearest existing parent. The error names that folder.
+/// Checks whether a file of `size` bytes can be written in `folder` or its nearest existing parent, and put in its place. The error names that
+/// folder.
 ///
-/// It writes an unnamed file, which leaves nothing behind. That detects missing permissions, read-only file systems, quotas and full disks. There
-/// must be room for as many files as a sign-in makes, too.
+/// It writes a file as [`replace`] does, and removes it. That detects missing permissions, read-only file systems, quotas and full disks, and
+/// folders in which files can be made and not renamed. There must be room for as many files as a sign-in makes, too.
 pub(crate) fn probe(folder: &Path, size: usize) -> Result<(), (PathBuf, io::Error)> {
-    let mut above = folder.ancestors().filter(|one| !one.as_os_str().is_empty());
-    let existing = above.find(|one| fs::metadata(one).is_ok()).unwrap_or(Path::new("."));
-    let written = tempfile::tempfile_in(existing).and_then(|mut file| {
+    let existing = nearest_existing(folder);
+    let written = attributes::check_folder(existing).and_then(|()| {
+        if existing.is_relative() {
+            // One that was removed has no name, and its errors tell nothing.
+            std::env::current_dir()?;
+        }
+        // Its error has the system's number, which that of a named one has not.
+        drop(tempfile::tempfile_in(existing)?);
+        let mut file = temporary(&existing.join(PREFIX))?;
         file.write_all(&vec![0; size])?;
-        has_room_for_files(&file, existing)
+        has_room_for_files(file.as_file(), existing)?;
+        let descriptors: io::Result<Vec<_>> = (0..FILES).map(|_| file.as_file().try_clone()).collect();
+        drop(descriptors?);
+        rename_and_remove(file)
     });
     written.map_err(|source| (existing.to_owned(), source))
+}
+
+/// Checks whether [`replace`] can replace what is at `path`, if anything is.
+pub(crate) fn check_replaceable(path: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => attributes::check_file(path),
+        // It is replaced itself.
+        Ok(found) if found.is_symlink() => Ok(()),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::IsADirectory, "it is not a regular file")),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The folder, or the nearest one above it that is there. A link without a target is there: nothing can be made in its place.
+fn nearest_existing(folder: &Path) -> &Path {
+    let mut above = folder.ancestors().filter(|one| !one.as_os_str().is_empty());
+    let existing = above.find(|one| fs::symlink_metadata(one).is_ok());
+    existing.unwrap_or(Path::new("."))
+}
+
+/// Gives the file another name, and removes it.
+fn rename_and_remove(file: NamedTempFile) -> io::Result<()> {
+    let mut second = file.path().as_os_str().to_owned();
+    second.push("-");
+    let renamed = file.into_temp_path();
+    let second = PathBuf::from(second);
+    fs::rename(&renamed, &second)?;
+    let removed = fs::remove_file(&second);
+    removed.map_err(|error| io::Error::new(error.kind(), format!("{} cannot be removed: {error}", second.display())))
 }
 
 /// Checks for free inodes beside the one of `file`, in its `folder`.

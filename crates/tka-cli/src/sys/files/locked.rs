@@ -15,6 +15,7 @@ use super::advice::{self, advice};
 use super::atomic::{self, RESERVE};
 use super::folder::folder_of;
 use super::owner::inherit_owner;
+use super::regular;
 use crate::sys::signals::SignalHold;
 use tka_kubeconfig::NotUtf8;
 
@@ -83,7 +84,7 @@ pub(crate) enum FileError {
 impl LockedFile {
     /// Reads the file without a lock. A missing file is empty.
     pub(crate) fn read_unlocked(path: &Path) -> Result<String, FileError> {
-        match fs::read(path) {
+        match regular::read(path) {
             Ok(bytes) => text(path, &bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(source) => Err(FileError::unreadable(path, source)),
@@ -182,9 +183,15 @@ impl LockedFile {
     }
 }
 
-/// Checks whether a file of `size` bytes can be created beside `path`.
+/// Checks whether a file of `size` bytes can be put beside `path`, and whether there may be such a name.
 pub(crate) fn check_folder(path: &Path, size: usize) -> Result<(), FileError> {
-    atomic::probe(folder_of(path), size).map_err(|(path, source)| FileError::Write { path, source })
+    atomic::probe(folder_of(path), size).map_err(|(folder, source)| match source.kind() {
+        io::ErrorKind::PermissionDenied if folder == folder_of(path) => FileError::NoLock {
+            path: path.to_owned(),
+            source,
+        },
+        _ => FileError::Write { path: folder, source },
+    })
 }
 
 /// Opens the file for reading and writing, without changing it. None if it does not exist.
