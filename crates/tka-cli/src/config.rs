@@ -9,6 +9,7 @@ pub(crate) mod effective;
 mod error;
 mod files;
 pub(crate) mod flags;
+mod keys;
 mod layer;
 mod table;
 mod value;
@@ -238,16 +239,20 @@ api: {retryAfterSeconds: 1}
     fn a_wrong_type_names_place_and_expectation() {
         let (port, switch) = ("a port from 1 to 65535", "true or false");
         let theme = "one of tokyo-night, ascii, dark, dracula, light, markdown, notty";
+        let host = "a name in the tailnet, a full name, an address or a URL";
+        let tailnet = "the tailnet's domain, such as example.ts.net";
         for (file, key, expected, found) in [
             ("tailscale: {port: many}", "tailscale.port", port, "\"many\""),
             ("tailscale: {port: 70000}", "tailscale.port", port, "70000"),
             ("tailscale: {port: 0443}", "tailscale.port", port, "0443"),
             ("tailscale: {port: 1e3}", "tailscale.port", port, "1e3"),
             ("tailscale: {port: 0}", "tailscale.port", port, "0"),
-            ("tailscale: {hostname: [a]}", "tailscale.hostname", "a text", "a list"),
-            ("tailscale: {tailnet: 5}", "tailscale.tailnet", "a text", "5"),
+            ("tailscale: {hostname: [a]}", "tailscale.hostname", host, "a list"),
+            ("tailscale: {tailnet: 5}", "tailscale.tailnet", tailnet, "5"),
             ("tailscale: tka", "tailscale", "a section of keys", "\"tka\""),
             ("output: {quiet: maybe}", "output.quiet", switch, "\"maybe\""),
+            ("Tailscale: {Port: 0443}", "tailscale.port", port, "0443"),
+            ("tailscale.port: 0443", "tailscale.port", port, "0443"),
             ("debug: {}", "debug", switch, "a section of keys"),
             ("output: {theme: pink}", "output.theme", theme, "\"pink\""),
         ] {
@@ -256,6 +261,26 @@ api: {retryAfterSeconds: 1}
         }
         let message = format!("the environment variable TKA_TAILSCALE_PORT: expected {port}, found \"x\"");
         assert_eq!(problem("", &[("TKA_TAILSCALE_PORT", "x")]), message);
+    }
+
+    /// cases.md 5: what a file sets must not be passed over, or another server would be asked.
+    #[test]
+    fn misspelt_keys_are_told() {
+        for (file, told) in [
+            (
+                "\ntailscale: {hostnam: x}",
+                "line 2: there is no setting `tailscale.hostnam`",
+            ),
+            ("tailscal: {hostname: x}", "line 1: there is no setting `tailscal`"),
+            ("output:\n  colour: x\n", "line 2: there is no setting `output.colour`"),
+            (
+                "tailscale: {port: 1}\ntailscale.port: 2\n",
+                "line 2: `tailscale.port` is there twice",
+            ),
+        ] {
+            let problem = problem(file, &[]);
+            assert!(problem.ends_with(&format!("config.yaml, {told}")), "{problem}");
+        }
     }
 
     #[test]

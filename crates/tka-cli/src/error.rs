@@ -46,6 +46,9 @@ pub(crate) enum Error {
     /// A session began, but its kubeconfig cannot be written.
     #[error(transparent)]
     NotPersisted(Box<Self>),
+    /// The same, and the session was ended again.
+    #[error(transparent)]
+    NotKept(Box<Self>),
     #[error("{}", .0.what())]
     Client(ClientError),
     /// kubectl requests a credential of a session that has ended.
@@ -141,7 +144,7 @@ impl Error {
             Self::OutsideRule(_) | Self::OtherSession { .. } => Exit::Refused,
             Self::SelectError(SelectError::NoServer { .. } | SelectError::NoneFound { .. }) => Exit::Unreachable,
             Self::SelectError(_) | Self::TypedServer(_) => Exit::Usage,
-            Self::NotPersisted(error) => error.exit(),
+            Self::NotPersisted(error) | Self::NotKept(error) => error.exit(),
             Self::Store(_)
             | Self::Merge(_)
             | Self::NotRepaired(_)
@@ -165,7 +168,7 @@ impl Error {
         match self {
             Self::Client(error) | Self::SignOutFailed { error, .. } | Self::SessionOver { error, .. } => error.why(),
             Self::SelectError(error) => error.why(),
-            Self::NotPersisted(error) | Self::Search(error) => error.why(),
+            Self::NotPersisted(error) | Self::NotKept(error) | Self::Search(error) => error.why(),
             Self::Authorities { problem, .. } => vec![problem.clone()],
             Self::OutsideRule(error) => vec![format!("it is for {} only", error.namespaces.join(", "))],
             other => causes(other),
@@ -202,6 +205,10 @@ impl Error {
                 let signed_in =
                     "you are signed in: solve this and run `tka kubeconfig`, or end the session with `tka logout`";
                 error.advice().into_iter().chain([signed_in.to_owned()]).collect()
+            }
+            Self::NotKept(error) => {
+                let ended = "the session was ended again: solve this, and run `tka login`";
+                error.advice().into_iter().chain([ended.to_owned()]).collect()
             }
             Self::Client(error) => error.advice(),
             Self::SessionOver { advice, .. } | Self::OtherSession { advice, .. } => vec![advice.clone()],
@@ -430,9 +437,11 @@ mod tests {
 
     #[test]
     fn a_wrong_configuration() {
-        let config = |variables: &dyn Fn(&str) -> Option<String>| Config::load(&Global::default(), None, variables);
-        let set = |name: &str| (name == "TKA_TAILSCALE_HOSTNAME").then(|| "a b".to_owned());
-        let wrong = config(&set).unwrap().server().unwrap_err();
+        let flags = Global {
+            server: Some("a b".to_owned()),
+            ..Global::default()
+        };
+        let wrong = Config::load(&flags, None, &|_| None).unwrap().server().unwrap_err();
         insta::assert_snapshot!(Error::from(wrong).render(&options(&plain())), @"
         ✗ the server's address cannot be used
           why  `a b` is not a host name or address

@@ -63,7 +63,9 @@ pub(crate) struct Session {
 pub(crate) struct SignInResponse {
     pub(crate) login: LoginResponse,
     /// The kubeconfig, from a server that waited until the session was usable. The original's does not send one.
-    pub(crate) kubeconfig: Option<Box<ServerKubeconfig>>,
+    ///
+    /// An unusable one is an error only here: the session has begun, and its name is needed to end it.
+    pub(crate) kubeconfig: Option<Result<Box<ServerKubeconfig>, ClientError>>,
     /// Name of the session. None if the server gives no credentials of sessions.
     pub(crate) session: Option<String>,
     /// Name of its rule, if that has one.
@@ -188,10 +190,9 @@ impl Client {
             return Err(self.refusal(operation, &response));
         }
         let body: SignInBody = self.decode_with_times(operation, &response)?;
-        let arrived = body.kubeconfig.map(|arrived| self.validate(operation, arrived));
         Ok(SignInResponse {
             login: body.login,
-            kubeconfig: arrived.transpose()?,
+            kubeconfig: body.kubeconfig.map(|arrived| self.validate(operation, arrived)),
             rule: body.session.as_ref().and_then(|session| session.rule.clone()),
             session: body.session.map(|session| session.name),
             credential: body.credential,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::error::ConfigError;
 use super::files::{self, Files};
+use super::keys::FileKeys;
 use super::table::Layer;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
@@ -95,7 +96,9 @@ impl Change {
 
     /// `text` with this change, and no other.
     fn apply_to(&self, text: &str, path: &Path) -> Result<String, ConfigError> {
-        let keys: Vec<_> = self.key.split('.').collect();
+        // A file that cannot be read is refused below, in words that fit a change.
+        let written = FileKeys::read(path, text).unwrap_or_default().path_to(self.key);
+        let keys: Vec<_> = written.iter().map(String::as_str).collect();
         tka_kubeconfig::set(text, &keys, &self.scalar()).map_err(|refused| {
             let (path, key) = (path.to_owned(), self.key);
             match refused {
@@ -179,8 +182,19 @@ debug: false
     }
 
     #[test]
+    fn keys_are_changed_as_the_file_writes_them() {
+        for (text, new) in [
+            ("Tailscale: {Hostname: x}\n", "Tailscale: {Hostname: new}\n"),
+            ("tailscale.hostname: x\n", "tailscale.hostname: new\n"),
+            ("Tailscale:\n  Port: 81\n", "Tailscale:\n  hostname: new\n  Port: 81\n"),
+        ] {
+            assert_eq!(set(text, "tailscale.hostname", "new"), new);
+        }
+    }
+
+    #[test]
     fn texts_that_yaml_reads_as_something_else_are_quoted() {
-        for name in ["on", "1e3", "null", "a: b", "#x", "0x10"] {
+        for name in ["on", "1e3", "null", "0x10"] {
             let text = set("", "tailscale.hostname", name);
             let read = Layer::from_file(Path::new("x"), &text).unwrap();
             assert_eq!(read.hostname.as_deref(), Some(name), "{text}");
@@ -190,6 +204,13 @@ debug: false
     #[test]
     fn a_wrong_value_is_refused() {
         for (key, value) in [
+            ("tailscale.hostname", "a b"),
+            ("tailscale.hostname", "a\u{fffd}"),
+            ("tailscale.tailnet", "a b"),
+            ("tailscale.tailnet", "https://example.ts.net"),
+            ("tailscale.tag", "tka"),
+            ("tailscale.tag", "tag:"),
+            ("tailscale.tag", "tag:a b"),
             ("tailscale.port", "0"),
             ("output.long", "maybe"),
             ("output.theme", "pink"),

@@ -1,8 +1,11 @@
 //! Why settings cannot be used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
+use super::keys::Flaw;
+use super::table::KEYS;
+use super::value::RawValue;
 use crate::net::server::InvalidServer;
 use crate::sys::files::FileError;
 
@@ -29,8 +32,17 @@ pub(crate) enum ConfigError {
         expected: String,
         found: String,
     },
-    #[error("{origin}: expected {PROXY_URL}")]
-    Proxy { origin: Origin },
+    /// What was found may hold a password, and users copy errors into tickets.
+    #[error("{origin}: expected {expected}")]
+    WrongAddress { origin: Origin, expected: &'static str },
+    #[error("{}, line {line}: there is no setting `{key}`", path.display())]
+    UnknownInFile { path: PathBuf, line: usize, key: String },
+    #[error("{}, line {line}: `{key}` is there twice", path.display())]
+    Twice {
+        path: PathBuf,
+        line: usize,
+        key: &'static str,
+    },
     #[error("there is no setting `{key}`")]
     UnknownKey { key: String, keys: &'static [&'static str] },
     #[error("there is no configuration file")]
@@ -51,7 +63,7 @@ pub(crate) enum ConfigError {
 pub(crate) enum Origin {
     File {
         path: PathBuf,
-        key: &'static str,
+        key: String,
         /// None where no line is known.
         line: Option<usize>,
     },
@@ -87,16 +99,17 @@ impl ConfigError {
     }
 
     /// The error with the line of the value in `text`, the file's, and a number as it is written there: a reader makes 443.0 of 0443.
-    pub(super) fn located(mut self, text: &str) -> Self {
+    pub(super) fn located(mut self, text: &str, path_to: impl Fn(&str) -> Vec<String>) -> Self {
         let (origin, found) = match &mut self {
             Self::WrongType { origin, found, .. } => (origin, Some(found)),
-            Self::Proxy { origin } => (origin, None),
+            Self::WrongAddress { origin, .. } => (origin, None),
             _ => return self,
         };
         let Origin::File { key, line, .. } = origin else {
             return self;
         };
-        let path: Vec<_> = key.split('.').collect();
+        let path = path_to(key);
+        let path: Vec<_> = path.iter().map(String::as_str).collect();
         if let Some(written) = tka_kubeconfig::written(text, &path) {
             *line = Some(written.line);
             if let Some(number) = found.filter(|found| found.parse::<f64>().is_ok()) {
@@ -106,10 +119,36 @@ impl ConfigError {
         self
     }
 
+    /// What is wrong with the keys of the file at `path`.
+    pub(super) fn of_flaw(flaw: Flaw, path: &Path, text: &str) -> Self {
+        let line = |written: &[String]| {
+            let keys: Vec<_> = written.iter().map(String::as_str).collect();
+            tka_kubeconfig::written(text, &keys).map_or(1, |written| written.line)
+        };
+        let path = path.to_owned();
+        match flaw {
+            Flaw::Unknown(written) => Self::UnknownInFile {
+                path,
+                line: line(&written),
+                key: written.join("."),
+            },
+            Flaw::Twice(key, written) => Self::Twice {
+                path,
+                line: line(&written),
+                key,
+            },
+            Flaw::NoSection(written, value) => {
+                let (line, key) = (Some(line(&written)), written.join("."));
+                let origin = Origin::File { path, key, line };
+                RawValue { value, origin }.type_error("a section of keys")
+            }
+        }
+    }
+
     /// Where the value is that cannot be used.
     fn origin(&self) -> Option<&Origin> {
         match self {
-            Self::WrongType { origin, .. } | Self::Proxy { origin } => Some(origin),
+            Self::WrongType { origin, .. } | Self::WrongAddress { origin, .. } => Some(origin),
             _ => None,
         }
     }
@@ -128,12 +167,17 @@ impl ConfigError {
             Self::NotText { .. } => "save it as UTF-8, or name another file with --config",
             Self::Documents { .. } => "keep only one document in the file, or name another file with --config",
             Self::Relative { .. } => "give the absolute path, which names the same file in every folder",
+            Self::UnknownInFile { .. } => {
+                let settings = format!("settings are {}", KEYS.join(", "));
+                return vec!["correct the key, or remove it".to_owned(), settings];
+            }
+            Self::Twice { .. } => "leave one of them out",
             Self::UnknownKey { keys, .. } => return vec![format!("settings are {}", keys.join(", "))],
             Self::NoFile => "`tka config KEY VALUE` creates ~/.config/tka/config.yaml",
             Self::NoHome => "set HOME, or name a file with --config",
             Self::File(error) => return vec![error.advice(), "or name another file with --config".to_owned()],
             Self::Shape { .. } => "nothing was changed; edit the file by hand",
-            Self::Malformed { .. } | Self::Unusable { .. } | Self::WrongType { .. } | Self::Proxy { .. } => {
+            Self::Malformed { .. } | Self::Unusable { .. } | Self::WrongType { .. } | Self::WrongAddress { .. } => {
                 "correct the file, or name another one with --config"
             }
             Self::Server(_) => {

@@ -2,28 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use serde_json::Value;
 
-use super::document;
 use super::error::{ConfigError, Origin};
 use super::files::{Files, FoundFile};
+use super::keys::FileKeys;
 use super::table::{CwdPolicy, KEYS, Layer, TABLE};
 use super::value::RawValue;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
-
-/// The sections of a configuration file that have keys of the CLI. The server's sections are ignored.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Sections {
-    debug: Value,
-    tailscale: Value,
-    kubeconfig: Value,
-    credential: Value,
-    recordings: Value,
-    output: Value,
-}
 
 /// All layers of settings.
 #[derive(Debug)]
@@ -93,40 +80,39 @@ impl Layers {
 
 impl Layer {
     pub(super) fn from_file(path: &Path, text: &str) -> Result<Self, ConfigError> {
-        let sections: Sections = document::parse(path, text)?.unwrap_or_default();
+        let keys = FileKeys::read(path, text)?;
         let layer = Self::from_source(|key| {
-            let raw = |key, value| {
-                let (path, line) = (path.to_owned(), None);
-                let origin = Origin::File { path, key, line };
-                RawValue { value, origin }
-            };
-            match sections.get(key) {
-                Ok(value) => Ok(raw(key, value)),
-                Err((section, value)) => Err(raw(section, value).type_error("a section of keys")),
-            }
+            let (path, line) = (path.to_owned(), None);
+            let (name, value) = (key.to_owned(), keys.get(key));
+            let origin = Origin::File { path, key: name, line };
+            Ok(RawValue { value, origin })
         });
-        layer.map_err(|error| error.located(text))
+        let layer = layer.map_err(|error| error.located(text, |key| keys.path_to(key)))?;
+        match keys.into_flaws().next() {
+            Some(flaw) => Err(ConfigError::of_flaw(flaw, path, text)),
+            None => Ok(layer),
+        }
     }
 
     /// The keys in the working directory's file of which `what` holds. The file may belong to another program. Without a key of `tka`
     /// in its section it counts as empty, and values of a wrong type are skipped.
     pub(super) fn from_untrusted_file(file: &FoundFile, what: CwdPolicy) -> Self {
-        let parsed: Option<Sections> = document::parse(&file.path, &file.text).ok().flatten();
-        let Some(sections) = parsed.filter(Sections::has_tka_keys) else {
+        let keys = FileKeys::read(&file.path, &file.text).ok();
+        let Some(keys) = keys.filter(FileKeys::has_tka_keys) else {
             return Self::default();
         };
         let rows = TABLE.iter().filter(|(_, cwd)| *cwd == what);
         rows.fold(Self::default(), |layer, (key, _)| {
-            layer.or(Self::single_key(&file.path, key, &sections))
+            layer.or(Self::single_key(&file.path, key, &keys))
         })
     }
 
     /// The value of one key, if it can be read.
-    fn single_key(path: &Path, key: &'static str, sections: &Sections) -> Self {
-        let value = sections.get(key).unwrap_or_default();
+    fn single_key(path: &Path, key: &'static str, keys: &FileKeys) -> Self {
         let layer = Self::from_source(|other| {
-            let value = if other == key { value.clone() } else { Value::Null };
+            let value = if other == key { keys.get(key) } else { Value::Null };
             let (path, line) = (path.to_owned(), None);
+            let key = key.to_owned();
             let origin = Origin::File { path, key, line };
             Ok(RawValue { value, origin })
         });
@@ -151,35 +137,6 @@ impl Layer {
             let origin = Origin::Argument { key };
             Ok(RawValue { value, origin })
         })
-    }
-}
-
-// === impl Sections ===
-
-impl Sections {
-    /// Whether a section has a key of `tka`. Other programs use `debug` too.
-    fn has_tka_keys(&self) -> bool {
-        let has = |key| matches!(self.get(key), Ok(value) if !value.is_null());
-        KEYS.into_iter().any(|key| key.contains('.') && has(key))
-    }
-
-    /// The value of a key, or the value in the place of its section.
-    fn get(&self, key: &'static str) -> Result<Value, (&'static str, Value)> {
-        let Some((name, field)) = key.split_once('.') else {
-            return Ok(self.debug.clone());
-        };
-        let section = match name {
-            "output" => &self.output,
-            "kubeconfig" => &self.kubeconfig,
-            "credential" => &self.credential,
-            "recordings" => &self.recordings,
-            _ => &self.tailscale,
-        };
-        match section {
-            Value::Null => Ok(Value::Null),
-            Value::Object(fields) => Ok(fields.get(field).cloned().unwrap_or_default()),
-            other => Err((name, other.clone())),
-        }
     }
 }
 

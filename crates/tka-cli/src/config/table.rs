@@ -80,17 +80,17 @@ macro_rules! settings {
 // Key: field, type, reader, policy for the working directory, default, flag. The defaults are those of the original and its documentation.
 settings! {
     /// The name of the server.
-    "tailscale.hostname": hostname, String, text, Refused, Some("tka".to_owned()), |flags| flags.server.clone();
+    "tailscale.hostname": hostname, String, host, Refused, Some("tka".to_owned()), |flags| flags.server.clone();
     /// The port of the server.
     "tailscale.port": port, u16, port, Refused, Some(HTTPS_PORT), |flags| flags.port;
     /// The tailnet's domain.
-    "tailscale.tailnet": tailnet, String, text, Refused, None, |_| None;
+    "tailscale.tailnet": tailnet, String, tailnet, Refused, None, |_| None;
     /// tailscaled's socket, if it is not at the default path.
     "tailscale.socket": socket, String, absolute_path, Refused, None, |_| None;
     /// The proxy that leads to the tailnet.
     "tailscale.proxy": proxy, String, proxy, Refused, None, |_| None;
     /// The tag of the servers' nodes.
-    "tailscale.tag": tag, String, text, Refused, Some("tag:tka".to_owned()), |_| None;
+    "tailscale.tag": tag, String, tag, Refused, Some("tag:tka".to_owned()), |_| None;
     /// Whether to merge contexts into the user's own kubeconfig.
     "kubeconfig.merge": merge, bool, boolean, Refused, Some(false), |_| None;
     /// Whether kubectl may sign in again when a session is over and a user is at the terminal.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::error::{ConfigError, Origin, PROXY_URL};
+use crate::net::server::{HTTPS_PORT, Server};
 use crate::terminal::theme::Theme;
 
 /// A value and its origin.
@@ -16,11 +17,40 @@ pub(crate) struct RawValue {
 // === impl RawValue ===
 
 impl RawValue {
-    pub(crate) fn text(self) -> Result<Option<String>, ConfigError> {
+    /// The server's address, as `--server` takes it.
+    pub(crate) fn host(self) -> Result<Option<String>, ConfigError> {
+        const EXPECTED: &str = "a name in the tailnet, a full name, an address or a URL";
+        let is_host = |text: &str| Server::new(text, HTTPS_PORT, None).is_ok();
+        if self
+            .value
+            .as_str()
+            .is_some_and(|text| !text.is_empty() && !is_host(text))
+        {
+            return Err(self.wrong_address(EXPECTED));
+        }
+        self.text(is_host, EXPECTED)
+    }
+
+    pub(crate) fn tailnet(self) -> Result<Option<String>, ConfigError> {
+        let is_domain = |text: &str| Server::new("a", HTTPS_PORT, Some(text)).is_ok();
+        self.text(is_domain, "the tailnet's domain, such as example.ts.net")
+    }
+
+    /// Letters, digits and dashes (<https://tailscale.com/kb/1068/tags>).
+    pub(crate) fn tag(self) -> Result<Option<String>, ConfigError> {
+        let is_letter = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
+        let is_name =
+            |name: &str| name.starts_with(|first: char| first.is_ascii_alphabetic()) && name.chars().all(is_letter);
+        let is_tag = |text: &str| text.strip_prefix("tag:").is_some_and(is_name);
+        self.text(is_tag, "a tag, such as tag:tka")
+    }
+
+    fn text(self, is_right: impl Fn(&str) -> bool, expected: &str) -> Result<Option<String>, ConfigError> {
         match &self.value {
             Value::Null => Ok(None),
-            Value::String(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
-            _ => Err(self.type_error("a text")),
+            Value::String(text) if text.is_empty() => Ok(None),
+            Value::String(text) if is_right(text) => Ok(Some(text.clone())),
+            _ => Err(self.type_error(expected)),
         }
     }
 
@@ -39,8 +69,7 @@ impl RawValue {
             Value::Null => Ok(None),
             Value::String(url) if url.is_empty() => Ok(None),
             Value::String(url) if crate::net::proxy::is_url(url) => Ok(Some(url.clone())),
-            // The value may contain a password, and users copy errors into tickets.
-            Value::String(_) => Err(ConfigError::Proxy { origin: self.origin }),
+            Value::String(_) => Err(self.wrong_address(PROXY_URL)),
             _ => Err(self.type_error(PROXY_URL)),
         }
     }
@@ -75,6 +104,11 @@ impl RawValue {
             Value::String(text) if is_one_of(text, &["0", "f", "false"]) => Ok(Some(false)),
             _ => Err(self.type_error("true or false")),
         }
+    }
+
+    fn wrong_address(self, expected: &'static str) -> ConfigError {
+        let origin = self.origin;
+        ConfigError::WrongAddress { origin, expected }
     }
 
     pub(crate) fn type_error(self, expected: &str) -> ConfigError {

@@ -106,6 +106,8 @@ pub(crate) enum InvalidKubeconfig {
     Kind(String),
     #[error("its current context `{0}` is not among its contexts")]
     NoContext(String),
+    #[error("its context, the cluster or the user of that has no name")]
+    NoName,
     #[error("its context names the cluster `{0}`, which it does not have")]
     NoCluster(String),
     #[error("its API server's URL {shown:?} is wrong: {why}")]
@@ -141,6 +143,13 @@ pub(crate) fn validate(arrived: ReceivedKubeconfig) -> Result<ServerKubeconfig, 
     let current = &keyed.current_context;
     let context = keyed.contexts.get(current);
     let context = context.ok_or_else(|| InvalidKubeconfig::NoContext(current.clone()))?;
+    // kubectl takes a context without a name for none.
+    if [current, &context.cluster, &context.user]
+        .iter()
+        .any(|name| name.trim().is_empty())
+    {
+        return Err(InvalidKubeconfig::NoName);
+    }
     let cluster = keyed.clusters.get(&context.cluster);
     let cluster = cluster.ok_or_else(|| InvalidKubeconfig::NoCluster(context.cluster.clone()))?;
     let user = keyed.users.get(&context.user);
@@ -372,6 +381,8 @@ mod tests {
         for (field, value, expected) in [
             ("/kind", json!("Secret"), InvalidKubeconfig::Kind("Secret".into())),
             ("/current-context", json!(""), no_context),
+            ("/contexts/on/cluster", json!(" "), InvalidKubeconfig::NoName),
+            ("/contexts/on/user", json!(""), InvalidKubeconfig::NoName),
             ("/clusters", json!({}), no_cluster),
             ("/users", json!({}), InvalidKubeconfig::NoUser("tka-user-alice".into())),
             (user, json!({}), InvalidKubeconfig::NoToken),
@@ -379,6 +390,11 @@ mod tests {
         ] {
             assert_eq!(invalid(field, value), expected, "{field}");
         }
+        let unnamed = check(|sent| {
+            sent["contexts"][""] = sent["contexts"]["on"].clone();
+            sent["current-context"] = json!("");
+        });
+        assert_eq!(unnamed.unwrap_err(), InvalidKubeconfig::NoName);
         for url in ["", "http://k"] {
             let invalid = invalid(server, json!(url));
             assert!(matches!(invalid, InvalidKubeconfig::BadServerUrl { .. }), "{invalid}");

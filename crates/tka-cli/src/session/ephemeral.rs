@@ -131,8 +131,8 @@ impl EphemeralSession {
     ) -> Result<Self, Error> {
         let (login, credential) = (signed_in.login, signed_in.credential);
         let (scope, sent) = match (signed_in.session, signed_in.kubeconfig) {
-            (Some(session), Some(sent)) => (SessionScope::Labelled(session), *sent),
-            (None, Some(sent)) => (SessionScope::UserWide, *sent),
+            (Some(session), Some(sent)) => (SessionScope::Labelled(session), *sent?),
+            (None, Some(sent)) => (SessionScope::UserWide, *sent?),
             (_, None) => {
                 let sent = provisioning::fetch_when_ready(client, AuthMethod::Token)?;
                 (SessionScope::UserWide, sent)

@@ -1,11 +1,12 @@
 //! Signing in, and writing the kubeconfig of a session.
 
 use std::path::Path;
+use std::time::Duration;
 
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedCluster, User};
 
 use crate::api::access::AccessRequest;
-use crate::api::client::{Client, ClientError};
+use crate::api::client::{Client, ClientError, SignInResponse};
 use crate::context::CommandContext;
 use crate::credential;
 use crate::error::Error;
@@ -28,6 +29,9 @@ pub(crate) struct PersistOptions {
     pub(crate) merge: bool,
 }
 
+/// How long ending a session may take that cannot be written.
+const END_LIMIT: Duration = Duration::from_secs(5);
+
 /// Signs in, waits until the session is usable, and writes its kubeconfig.
 pub(crate) fn sign_in(
     ctx: &CommandContext,
@@ -46,52 +50,100 @@ fn sign_in_as(
     naming: ContextNaming,
 ) -> Result<PersistedContext, Error> {
     persist::check(ctx, options.merge)?;
+    let before = ctx.session_cache();
     let attempt = |access: &AccessRequest| login_request::sign_in_until_ready(ctx, access, options.form, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
-    let spinner = ctx.ui.spinner("signing in");
-    let (login, credential) = (signed_in.login, signed_in.credential);
-    let sent = match signed_in.kubeconfig {
-        Some(sent) => *sent,
-        None => fetch_when_ready(&client, options.form)?,
+    let session = signed_in.session.clone();
+    let is_new = |name: &String| before.sessions.iter().all(|one| one.name.as_ref() != Some(name));
+    let new = session.filter(is_new);
+    let begun = SignedIn {
+        access,
+        client: &client,
+        response: signed_in,
     };
-    let session = signed_in.session.or_else(|| sent.session.clone());
-    let (mut kubeconfig, way) = with_credential(sent, &client, session.as_deref(), access, options.form)?;
-    if way == Credential::Plugin
-        && let ContextNaming::Unchanged(names) = &naming
-    {
-        keep_plugin_arguments(ctx, &mut kubeconfig, names);
+    begun
+        .persist(ctx, options, naming)
+        .map_err(|error| not_persisted(&client, new.as_deref(), error))
+}
+
+/// A session that has begun, and is not written yet.
+struct SignedIn<'a> {
+    access: &'a AccessRequest,
+    client: &'a Client,
+    response: SignInResponse,
+}
+
+impl SignedIn<'_> {
+    /// Writes its kubeconfig and credential.
+    fn persist(
+        self,
+        ctx: &CommandContext,
+        options: PersistOptions,
+        naming: ContextNaming,
+    ) -> Result<PersistedContext, Error> {
+        let Self {
+            access,
+            client,
+            response,
+        } = self;
+        let spinner = ctx.ui.spinner("signing in");
+        let (login, credential) = (response.login, response.credential);
+        let sent = match response.kubeconfig {
+            Some(sent) => *sent?,
+            None => fetch_when_ready(client, options.form)?,
+        };
+        let session = response.session.or_else(|| sent.session.clone());
+        let (mut kubeconfig, way) = with_credential(sent, client, session.as_deref(), access, options.form)?;
+        if way == Credential::Plugin
+            && let ContextNaming::Unchanged(names) = &naming
+        {
+            keep_plugin_arguments(ctx, &mut kubeconfig, names);
+        }
+        if let Some(namespace) = &access.namespace {
+            server_kubeconfig::set_namespace(&mut kubeconfig, namespace);
+        }
+        let new = NewContext {
+            kubeconfig: kubeconfig.clone(),
+            session: session.clone(),
+            cached: Some(CachedSession {
+                name: session.clone(),
+                gateway: way == Credential::None,
+                ..CachedSession::from(login.clone())
+            }),
+            naming,
+            merge: options.merge,
+        };
+        let persisted = persist::persist(ctx, new)?;
+        match (session, credential) {
+            (Some(session), Some(credential)) => credential::store(ctx, &session, credential),
+            // Nothing asks for it any more.
+            (Some(session), None) if way == Credential::None => credential::remove(ctx, &session),
+            _ => {}
+        }
+        drop(spinner);
+        let (rendering, details) = (
+            RenderOptions::for_stderr(&ctx.ui.palette),
+            details(ctx, client, &kubeconfig, &persisted),
+        );
+        ctx.ui.notify(&messages::signed_in(&login, details, &rendering));
+        note_embedded_token(ctx, options.form, way);
+        note_merge(ctx, &persisted);
+        warn_unverified(ctx, &kubeconfig);
+        Ok(persisted)
     }
-    if let Some(namespace) = &access.namespace {
-        server_kubeconfig::set_namespace(&mut kubeconfig, namespace);
+}
+
+/// The error of a session that cannot be written. A `new` one is of no use then, and is ended. One that was there before may be in use.
+fn not_persisted(client: &Client, new: Option<&str>, error: Error) -> Error {
+    let comes_later = matches!(&error, Error::Client(error) if !error.is_unusable_kubeconfig());
+    if comes_later {
+        return error;
     }
-    let new = NewContext {
-        kubeconfig: kubeconfig.clone(),
-        session: session.clone(),
-        cached: Some(CachedSession {
-            name: session.clone(),
-            gateway: way == Credential::None,
-            ..CachedSession::from(login.clone())
-        }),
-        naming,
-        merge: options.merge,
-    };
-    let persisted = persist::persist(ctx, new).map_err(|error| Error::NotPersisted(error.into()))?;
-    match (session, credential) {
-        (Some(session), Some(credential)) => credential::store(ctx, &session, credential),
-        // Nothing asks for it any more.
-        (Some(session), None) if way == Credential::None => credential::remove(ctx, &session),
-        _ => {}
+    let client = client.with_fresh_deadline(END_LIMIT);
+    match new.map(|name| client.end_session(name)) {
+        Some(Ok(_)) => Error::NotKept(error.into()),
+        _ => Error::NotPersisted(error.into()),
     }
-    drop(spinner);
-    let (rendering, details) = (
-        RenderOptions::for_stderr(&ctx.ui.palette),
-        details(ctx, &client, &kubeconfig, &persisted),
-    );
-    ctx.ui.notify(&messages::signed_in(&login, details, &rendering));
-    note_embedded_token(ctx, options.form, way);
-    note_merge(ctx, &persisted);
-    warn_unverified(ctx, &kubeconfig);
-    Ok(persisted)
 }
 
 /// Ends one session and signs in again. The names stay if the rule is the same.

@@ -2,9 +2,15 @@
 
 use std::path::PathBuf;
 
-/// A variable of the environment. One that is not Unicode counts as unset.
+/// A variable of the environment. One that is not Unicode counts as unset, but for settings of `tka`: those have replacement characters then, and
+/// are refused.
 pub(crate) fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    let value = std::env::var_os(name)?;
+    match value.into_string() {
+        Ok(value) => Some(value),
+        Err(value) if name.starts_with("TKA_") => Some(value.to_string_lossy().into_owned()),
+        Err(_) => None,
+    }
 }
 
 /// The home folder: `HOME`, or the profile on Windows.

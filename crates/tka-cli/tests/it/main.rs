@@ -57,3 +57,4 @@ mod status;
 mod tailscaled;
 mod terminal;
 mod tka;
+mod unusable_answers;

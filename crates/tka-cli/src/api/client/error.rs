@@ -257,8 +257,32 @@ impl ClientError {
         }
     }
 
+    /// Whether a sign-in succeeded, and what was answered tells neither its session nor that there is none.
+    fn may_have_begun_unnamed(&self) -> bool {
+        let is_lost = match &*self.kind {
+            ClientErrorKind::InvalidResponse(_) => true,
+            ClientErrorKind::NotTka { status, content_type } => {
+                (200..300).contains(status) && content_type.starts_with("application/json")
+            }
+            _ => false,
+        };
+        is_lost && matches!(self.operation, Operation::SignIn | Operation::Elevate)
+    }
+
+    /// Whether the server's kubeconfig would not work.
+    pub(crate) fn is_unusable_kubeconfig(&self) -> bool {
+        matches!(&*self.kind, ClientErrorKind::UnusableKubeconfig(_))
+    }
+
     /// What to do: the server's own advice if it gave any.
     pub(crate) fn advice(&self) -> Vec<String> {
+        let unnamed = self.may_have_begun_unnamed();
+        let begun =
+            unnamed.then(|| "a session may have begun: `tka sessions` shows it, `tka logout` ends it".to_owned());
+        self.advice_for_kind().into_iter().chain(begun).collect()
+    }
+
+    fn advice_for_kind(&self) -> Vec<String> {
         match &*self.kind {
             // The user wanted to be signed out, and is.
             _ if self.operation == Operation::SignOut && self.is_not_signed_in() => vec![],
