@@ -29,10 +29,10 @@ use clap::{CommandFactory, FromArgMatches};
 
 pub use cmd::args::Cli;
 
+use crate::session::notices;
 use cmd::args::{self, Command};
 use cmd::{complete, shell_eval};
 use config::flags::Global;
-use context::CommandContext;
 use error::Error;
 use exit::Exit;
 use sys::signals;
@@ -88,7 +88,7 @@ fn parse(arguments: &[OsString], name: &str) -> Result<Cli, clap::Error> {
 }
 
 fn dispatch(flags: &Global, command: Option<Command>, name: &str) -> Result<ExitCode, Error> {
-    let ctx = || CommandContext::new(flags);
+    let ctx = || notices::command_context(flags);
     match command {
         None => exit_after(help(flags, name)),
         Some(Command::Version(arguments)) => cmd::version::run(&arguments),

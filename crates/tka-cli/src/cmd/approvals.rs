@@ -12,6 +12,7 @@ use crate::cmd::complete;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::report;
+use crate::session::notices;
 use crate::terminal::messages;
 use crate::terminal::output::Output;
 
@@ -105,7 +106,7 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
         Some(Action::List { output }) => list(ctx, &client, *output)?,
         Some(Action::Show(show)) => {
             let found = find(&client, &show.session, |_| true)?;
-            ctx.warn_clock_skew(client.skew(), None);
+            notices::warn_clock_skew(ctx, client.skew(), None);
             show.output.print_one(ctx.config.output_mode(), &found)?;
         }
         Some(Action::Acknowledge(acknowledge)) => acknowledge.run(ctx, &client)?,
@@ -122,7 +123,7 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
 
 fn list(ctx: &CommandContext, client: &Client, output: Output) -> Result<(), Error> {
     let list = client.approvals()?;
-    ctx.warn_clock_skew(client.skew(), None);
+    notices::warn_clock_skew(ctx, client.skew(), None);
     if output.print(ctx.config.output_mode(), &list)? && list.items.is_empty() {
         let text = "no sign-in waits that you may decide about, and none of yours";
         ctx.ui.notify(&messages::note(text, &ctx.ui.palette));

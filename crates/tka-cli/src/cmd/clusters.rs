@@ -15,7 +15,7 @@ use crate::discovery::{LIMIT, Search, TailnetUnavailable};
 use crate::error::Error;
 use crate::exit::Exit;
 use crate::kubeconfig::store::KubeconfigStore;
-use crate::session::{persist, sign_in};
+use crate::session::{export, notices, persist, sign_in};
 use crate::sys::environment;
 use crate::terminal::messages;
 use crate::terminal::output::Output;
@@ -62,7 +62,7 @@ impl Arguments {
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let ctx = CommandContext::new(flags)?;
+    let ctx = notices::command_context(flags)?;
     match &arguments.action {
         None => list(&ctx, arguments.output),
         Some(Action::Use(choice)) => choose(&ctx, flags, &choice.name),
@@ -118,7 +118,7 @@ fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, 
     }
     let cluster = chosen?;
     warn_no_answer(&cluster, &ctx.ui);
-    let target = CommandContext::without_notice(&Global {
+    let target = CommandContext::new(&Global {
         server: Some(cluster.server.clone()),
         // The port, in case the URL has none.
         port: Some(cluster.address.port()),
@@ -126,7 +126,7 @@ fn choose(ctx: &CommandContext, flags: &Global, name: &str) -> Result<ExitCode, 
     })?;
     if target.kubeconfig().is_some() {
         // Checked before any change.
-        target.check_export(None)?;
+        export::check(&target, None)?;
     }
     let path = edit::target(flags, environment::home().as_deref(), &environment::variable, true)?;
     let changes = default_server::changes(&path, &cluster.address)?;
@@ -159,9 +159,9 @@ fn with_config_file(flags: &Global, path: &Path) -> Global {
 fn export_kubeconfig(target: &CommandContext) -> Result<ExitCode, Error> {
     if let Some(persisted) = persist::switch_current(target)? {
         sign_in::note_merge(target, &persisted);
-        target.export_kubeconfig(persisted.merged.as_ref())?;
+        export::export(target, persisted.merged.as_ref())?;
     } else if target.kubeconfig().is_some() {
-        target.export_kubeconfig(None)?;
+        export::export(target, None)?;
     } else {
         target
             .ui

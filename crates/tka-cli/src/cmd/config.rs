@@ -9,8 +9,9 @@ use crate::config::edit::{self, Change};
 use crate::config::effective::{self, Setting, Settings};
 use crate::config::flags::Global;
 use crate::config::{Config, ConfigError, KEYS, default_server};
-use crate::context::{note_ignored_keys, settings};
+use crate::context::settings;
 use crate::error::Error;
+use crate::session::notices;
 use crate::sys::environment::{home, variable};
 use crate::terminal::messages;
 use crate::terminal::output::Output;
@@ -96,7 +97,7 @@ pub(crate) fn set(flags: &Global, arguments: &Set) -> Result<ExitCode, Error> {
 
 pub(crate) fn get(flags: &Global, arguments: &Get) -> Result<ExitCode, Error> {
     let config = settings(flags)?;
-    note_ignored_keys(&config);
+    notices::note_ignored_keys(&config);
     let settings = Settings::load(flags, home().as_deref(), &variable)?;
     match arguments.key {
         Some(Key::Server) => show(&config, &effective::server(&config, &settings)?, arguments.output)?,

@@ -7,6 +7,7 @@ use crate::config::flags::Global;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::report::session::SessionReport;
+use crate::session::notices;
 use crate::terminal::output::Output;
 
 /// Show your session, a kubeconfig, the cluster or settings
@@ -42,7 +43,7 @@ impl Arguments {
 }
 
 pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Error> {
-    let ctx = || CommandContext::new(flags);
+    let ctx = || notices::command_context(flags);
     match &arguments.action {
         Action::Login(arguments) => show_session(&ctx()?, arguments.output),
         Action::Kubeconfig(arguments) => kubeconfig::run(&ctx()?, arguments),
@@ -62,6 +63,6 @@ fn show_session(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error>
     };
     let until = report.login.until;
     output.print_one(ctx.config.output_mode(), &report)?;
-    ctx.warn_clock_skew(client.skew(), Some(until));
+    notices::warn_clock_skew(ctx, client.skew(), Some(until));
     Ok(ExitCode::SUCCESS)
 }

@@ -8,7 +8,7 @@ use crate::api::access::parse_value;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::session::kubeconfig_options::KubeconfigOptions;
-use crate::session::{committed, sign_in};
+use crate::session::{committed, export, sign_in};
 use crate::terminal::ui;
 
 /// Write a kubeconfig for your session
@@ -50,6 +50,6 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
         return Ok(ExitCode::SUCCESS);
     }
     let persisted = sign_in::fetch_kubeconfig(ctx, arguments.kubeconfig.persist_options(ctx))?;
-    ctx.export_kubeconfig(persisted.merged.as_ref())?;
+    export::export(ctx, persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

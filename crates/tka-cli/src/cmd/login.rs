@@ -8,7 +8,7 @@ use crate::error::Error;
 #[cfg(unix)]
 use crate::session::ephemeral::{self, Program};
 use crate::session::kubeconfig_options::KubeconfigOptions;
-use crate::session::{first_sign_in, login_request, sign_in};
+use crate::session::{export, first_sign_in, login_request, sign_in};
 
 /// Sign in and get a kubeconfig
 ///
@@ -58,6 +58,6 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     login_request::check(ctx, &arguments.access, options.form)?;
     let persisted = sign_in::sign_in(ctx, &arguments.access, options)?;
     server.remember(flags);
-    ctx.export_kubeconfig(persisted.merged.as_ref())?;
+    export::export(ctx, persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

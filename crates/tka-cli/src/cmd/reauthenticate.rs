@@ -6,7 +6,7 @@ use crate::api::access::AccessRequest;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::session::kubeconfig_options::KubeconfigOptions;
-use crate::session::{login_request, sign_in};
+use crate::session::{export, login_request, sign_in};
 
 /// Sign out and in again
 ///
@@ -28,6 +28,6 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
     let options = arguments.kubeconfig.persist_options(ctx);
     login_request::check(ctx, &arguments.access, options.form)?;
     let persisted = sign_in::sign_in_again(ctx, arguments.access.clone(), options)?;
-    ctx.export_kubeconfig(persisted.merged.as_ref())?;
+    export::export(ctx, persisted.merged.as_ref())?;
     Ok(ExitCode::SUCCESS)
 }

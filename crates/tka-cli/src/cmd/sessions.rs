@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::exit::Exit;
 use crate::report;
 use crate::session::sign_out;
+use crate::session::{export, notices};
 use crate::terminal::messages;
 use crate::terminal::output::{Output, RenderOptions};
 
@@ -72,7 +73,7 @@ pub(crate) fn run(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCod
 fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
     let client = ctx.client()?;
     let sessions = client.sessions()?;
-    ctx.warn_clock_skew(client.skew(), None);
+    notices::warn_clock_skew(ctx, client.skew(), None);
     if output.print(ctx.config.output_mode(), &sessions)? && sessions.items.is_empty() {
         let text = "you have no session at this server: sign in with `tka login`";
         ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
@@ -83,7 +84,7 @@ fn list(ctx: &CommandContext, output: Output) -> Result<ExitCode, Error> {
 fn everyone(ctx: &CommandContext, arguments: &Arguments) -> Result<ExitCode, Error> {
     let client = ctx.client()?;
     let all = report::sessions::AllSessions(all_pages(&client, arguments.user.as_deref())?);
-    ctx.warn_clock_skew(client.skew(), None);
+    notices::warn_clock_skew(ctx, client.skew(), None);
     if arguments.output.print(ctx.config.output_mode(), &all)? && all.0.items.is_empty() {
         let text = "there is no such session at this server";
         ctx.ui.notify(&messages::note(text, &ctx.ui.palette));
@@ -150,7 +151,7 @@ fn end_one(ctx: &CommandContext, client: &Client, name: &str, reason: Option<&st
         ended => ended?,
     };
     if ended.this_device && ctx.kubeconfig().is_none() {
-        ctx.unset_removed_kubeconfig();
+        export::unset_removed(ctx);
     }
     ctx.ui
         .notify(&messages::done(&report::sessions::ended(&ended), &ctx.ui.palette));

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use crate::context::CommandContext;
 use crate::error::Error;
+use crate::session::export;
 use crate::session::sign_out::{self, SignedOut};
 use crate::terminal::messages;
 
@@ -17,7 +18,7 @@ pub(crate) struct Arguments {}
 
 pub(crate) fn run(ctx: &CommandContext) -> Result<ExitCode, Error> {
     let signed_out = sign_out::sign_out(ctx)?;
-    ctx.unset_removed_kubeconfig();
+    export::unset_removed(ctx);
     match signed_out {
         SignedOut::User(user) => {
             ctx.ui

@@ -19,6 +19,7 @@ use crate::kubeconfig::store::{self, KubeconfigStore};
 use crate::net::server::Server;
 use crate::report;
 use crate::report::status::{Status, StatusItem};
+use crate::session::notices;
 use crate::sys::{environment, parallel};
 use crate::terminal::output::Output;
 use crate::terminal::{messages, ui};
@@ -50,7 +51,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
     if arguments.prompt {
         return prompt().map(|()| ExitCode::SUCCESS);
     }
-    let ctx = CommandContext::new(flags)?;
+    let ctx = notices::command_context(flags)?;
     let mut all = ctx.all_session_caches();
     if !all.iter().any(|cache| cache.server().as_ref() == Some(ctx.server())) {
         all.push(SessionCache::at(ctx.server()));
@@ -66,7 +67,7 @@ pub(crate) fn run(flags: &Global, arguments: &Arguments) -> Result<ExitCode, Err
         match answer {
             Ok((sessions, skew)) => {
                 let until = sessions.iter().map(|session| session.until).min();
-                ctx.warn_clock_skew(skew, until);
+                notices::warn_clock_skew(&ctx, skew, until);
                 cache.update(ctx.store().ok().map(KubeconfigStore::folder), sessions);
             }
             Err(error) => failed = Some(error),

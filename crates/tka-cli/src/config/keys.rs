@@ -68,7 +68,7 @@ impl FileKeys {
             if let Some(key) = KEYS.into_iter().find(|key| key.eq_ignore_ascii_case(&full)) {
                 self.setting(key, written, value);
             } else if is_section(&full) {
-                self.section(full, written, value);
+                self.section(&full, written, value);
             } else if is_ours(&full) && !OF_SERVER.iter().any(|key| key.eq_ignore_ascii_case(&full)) {
                 self.flaws.push(Flaw::Unknown(written));
             }
@@ -82,11 +82,11 @@ impl FileKeys {
         self.found.push(Entry { key, written, value });
     }
 
-    fn section(&mut self, full: String, written: Vec<String>, value: Value) {
+    fn section(&mut self, full: &str, written: Vec<String>, value: Value) {
         match value {
             Value::Object(tree) => {
                 self.sections.push((full.to_ascii_lowercase(), written.clone()));
-                self.collect(&full, &written, tree);
+                self.collect(full, &written, tree);
             }
             Value::Null => self.sections.push((full.to_ascii_lowercase(), written)),
             value => self.flaws.push(Flaw::NoSection(written, value)),
@@ -135,13 +135,11 @@ fn is_section(name: &str) -> bool {
 
 /// Whether a key that is no setting is in a section of ours, or in one that is misspelt.
 fn is_ours(name: &str) -> bool {
-    match name.split_once('.') {
-        Some((section, _)) => is_section(section),
-        None => {
-            let name = name.to_ascii_lowercase();
-            sections().any(|section| strsim::damerau_levenshtein(section, &name) <= MISSPELT)
-        }
+    if let Some((section, _)) = name.split_once('.') {
+        return is_section(section);
     }
+    let name = name.to_ascii_lowercase();
+    sections().any(|section| strsim::damerau_levenshtein(section, &name) <= MISSPELT)
 }
 
 fn sections() -> impl Iterator<Item = &'static str> {

@@ -12,7 +12,7 @@ use crate::kubeconfig::known_replicas;
 use crate::kubeconfig::server_kubeconfig::AuthMethod;
 use crate::kubeconfig::session_cache::{CachedSession, is_elevation};
 use crate::kubeconfig::store::KubeconfigStore;
-use crate::session::{login_request, sign_out};
+use crate::session::{login_request, notices, sign_out};
 use crate::sys::environment;
 use crate::terminal::messages::{self, Clock};
 use crate::terminal::time_format;
@@ -126,7 +126,7 @@ fn remember(ctx: &CommandContext, session: CachedSession) {
         Ok(lock) => {
             let mut cache = ctx.session_cache();
             cache.put(session);
-            ctx.save_session_cache(&lock, &cache);
+            notices::save_session_cache(ctx, &lock, &cache);
         }
         Err(error) => ctx.ui.debug(&format!("session cache not saved: {error}")),
     }
@@ -140,7 +140,7 @@ fn forget(ctx: &CommandContext) {
     }
     if let Ok(lock) = ctx.store().and_then(KubeconfigStore::lock) {
         cache.sessions.retain(|session| session.elevated.is_none());
-        ctx.save_session_cache(&lock, &cache);
+        notices::save_session_cache(ctx, &lock, &cache);
     }
 }
 

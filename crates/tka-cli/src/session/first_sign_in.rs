@@ -8,6 +8,7 @@ use crate::discovery::clusters::Cluster;
 use crate::discovery::{LIMIT, Search, SelectError};
 use crate::error::Error;
 use crate::kubeconfig::store::KubeconfigStore;
+use crate::session::notices;
 use crate::sys::environment::{home, variable};
 use crate::terminal::output::RenderOptions;
 use crate::terminal::{messages, ui};
@@ -29,7 +30,7 @@ pub(crate) struct ChosenServer {
 /// Only nodes with the servers' tag are asked, which only an administrator of the tailnet gives. They are asked what any caller may ask.
 /// Without a tailscaled that tells them, the default server is taken.
 pub(crate) fn choose(flags: &Global) -> Result<ChosenServer, Error> {
-    let ctx = CommandContext::new(flags)?;
+    let ctx = notices::command_context(flags)?;
     let named = |ctx| ChosenServer { ctx, is_found: false };
     if ctx.config.has_chosen_server {
         return Ok(named(ctx));
@@ -59,7 +60,7 @@ pub(crate) fn choose(flags: &Global) -> Result<ChosenServer, Error> {
         ..flags.clone()
     };
     Ok(ChosenServer {
-        ctx: CommandContext::without_notice(&flags)?,
+        ctx: CommandContext::new(&flags)?,
         is_found: true,
     })
 }

@@ -15,6 +15,7 @@ use crate::exit::Exit;
 use crate::kubeconfig::server_kubeconfig::AuthMethod;
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::session::approval::{self, PendingRequest};
+use crate::session::notices;
 use crate::session::replicas::ReplicaDiscovery;
 use crate::terminal::ui;
 
@@ -105,7 +106,7 @@ pub(crate) fn sign_in_until_ready(
     }
     learning.finish(ctx);
     drop(spinner);
-    ctx.warn_clock_skew(client.skew(), Some(signed_in.login.until));
+    notices::warn_clock_skew(ctx, client.skew(), Some(signed_in.login.until));
     Ok((client, signed_in))
 }
 

@@ -21,6 +21,7 @@ use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
 use crate::kubeconfig::session_cache::CachedSession;
 use crate::kubeconfig::{entry_names, exec_plugin};
+use crate::session::{export, notices};
 use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused, quoted};
 
 pub(crate) use repair::repair;
@@ -65,7 +66,7 @@ pub(crate) fn check(ctx: &CommandContext, merge: bool) -> Result<(), Error> {
     if target.is_some() {
         user_kubeconfig::check(ctx)?;
     }
-    ctx.check_export(target.as_ref())
+    export::check(ctx, target.as_ref())
 }
 
 /// Writes the context of a session and makes it current.
@@ -123,12 +124,12 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         let stale = recorded.map(|one| one.cluster.clone());
         // Saved before the entry is written. After a power cut the entry could not be found otherwise.
         cache.record_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
-        ctx.save_session_cache(&lock, &cache);
+        notices::save_session_cache(ctx, &lock, &cache);
         let merged = merge::insert_entry(file.document().clone(), &entry, stale.as_deref());
         let merged = merged.map_err(|source| MergeError::refused(file.path(), source))?;
         file.save(&merged)?;
     } else {
-        ctx.save_session_cache(&lock, &cache);
+        notices::save_session_cache(ctx, &lock, &cache);
     }
     Ok(PersistedContext {
         session: new.session,
@@ -192,7 +193,7 @@ pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedCon
         merged: Some(target),
     };
     cache.record_merged(record);
-    ctx.save_session_cache(&lock, &cache);
+    notices::save_session_cache(ctx, &lock, &cache);
     let switched = file.document().clone().with_current(&quoted(&persisted.context));
     let switched = switched.map_err(|source| MergeError::refused(file.path(), source))?;
     file.save(&switched)?;
@@ -237,7 +238,7 @@ pub(crate) fn update_session(ctx: &CommandContext, session: &str, login: &LoginR
         gateway: has_gateway(ctx, session).unwrap_or_default(),
         ..CachedSession::from(login.clone())
     });
-    ctx.save_session_cache(&lock, &cache);
+    notices::save_session_cache(ctx, &lock, &cache);
 }
 
 /// Removes the entries of one session.
@@ -250,7 +251,7 @@ pub(crate) fn remove_session(ctx: &CommandContext, session: &str) -> Result<(), 
     if removed_own.is_ok() {
         cache.sessions.retain(|one| one.name.as_deref() != Some(session));
     }
-    ctx.save_session_cache(&lock, &cache);
+    notices::save_session_cache(ctx, &lock, &cache);
     removed_own?;
     removed_merged.map_err(Error::CleanupFailed)
 }
@@ -264,7 +265,7 @@ pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
     if removed_own.is_ok() {
         cache.sessions.clear();
     }
-    ctx.save_session_cache(&lock, &cache);
+    notices::save_session_cache(ctx, &lock, &cache);
     removed_own?;
     removed_merged.map_err(Error::CleanupFailed)
 }

@@ -11,7 +11,7 @@ use crate::test_requirements::make_fifo;
 use crate::tka::{Outcome, User, signing_in};
 
 /// More than any of these commands takes, and less than without end.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// What `command` says within [`LONG`].
 fn outcome(command: &mut Command) -> Outcome {

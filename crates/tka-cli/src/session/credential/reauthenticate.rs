@@ -15,7 +15,7 @@ pub(super) fn context_if_enabled(request: &PluginRequest<'_>) -> Option<CommandC
     if !request.interactive || !ui::is_interactive_terminal() || request.is_own_ephemeral_session() {
         return None;
     }
-    let ctx = CommandContext::without_notice(request.flags).ok();
+    let ctx = CommandContext::new(request.flags).ok();
     ctx.filter(|ctx| ctx.config.login)
 }
 
