@@ -112,8 +112,8 @@ impl Config {
         Ok(Server::new(&self.hostname, self.port, self.tailnet.as_deref())?)
     }
 
-    pub(crate) fn route(&self) -> Route {
-        Route {
+    pub(crate) fn route(&self) -> RouteSettings {
+        RouteSettings {
             proxy: self.proxy.clone(),
             socket: self.socket.clone(),
         }
@@ -134,7 +134,7 @@ impl Config {
 
 /// The route of requests to servers.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Route {
+pub(crate) struct RouteSettings {
     /// The proxy that a user chose.
     pub(crate) proxy: Option<String>,
     /// tailscaled's socket, if it is not at the default path.
@@ -142,12 +142,12 @@ pub(crate) struct Route {
 }
 
 /// The route, for commands that need no other settings. Settings that cannot be read count as unset.
-pub(crate) fn route(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> Route {
+pub(crate) fn route(flags: &Global, home: Option<&Path>, variables: Variables<'_>) -> RouteSettings {
     const ROUTE_VARIABLES: [&str; 3] = [files::VARIABLE, "TKA_TAILSCALE_PROXY", "TKA_TAILSCALE_SOCKET"];
     let only = |name: &str| variables(name).filter(|_| ROUTE_VARIABLES.contains(&name));
     let layers = Layers::load(flags, home, &only);
     let Layer { proxy, socket, .. } = layers.map(Layers::merged).unwrap_or_default();
-    Route {
+    RouteSettings {
         proxy,
         socket: socket.map(PathBuf::from),
     }

@@ -13,7 +13,7 @@ pub(crate) use replicas::Replica;
 use crate::api::client::{self, Client, Connection};
 use crate::api::deadline::Deadline;
 use crate::config::flags::Global;
-use crate::config::{self, Config, ConfigError, Route};
+use crate::config::{self, Config, ConfigError, RouteSettings};
 use crate::discovery;
 use crate::error::Error;
 use crate::kubeconfig::session_cache::{self, SessionCache};
@@ -167,20 +167,25 @@ impl CommandContext {
 }
 
 /// A connection to `server` by that route. The environment names the certificate authorities.
-pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: Route) -> Result<Client, Error> {
+pub(crate) fn connect(server: &Server, deadline: Deadline, debug: bool, route: RouteSettings) -> Result<Client, Error> {
     let route = way_to(server, deadline.limit(), debug, route)?;
     Ok(Client::new(route, deadline))
 }
 
 /// The same, to the server or its replicas as far as this device knows them.
-pub(crate) fn connect_to_any(server: &Server, deadline: Deadline, debug: bool, route: &Route) -> Result<Client, Error> {
+pub(crate) fn connect_to_any(
+    server: &Server,
+    deadline: Deadline,
+    debug: bool,
+    route: &RouteSettings,
+) -> Result<Client, Error> {
     let store = KubeconfigStore::new(home().as_deref(), server).ok();
     let client = connect(server, deadline, debug, route.clone())?;
     Ok(replicas::known_to(client, store.as_ref(), route, debug))
 }
 
 /// The way to `server`, for connecting within `limit`.
-fn way_to(server: &Server, limit: Duration, debug: bool, route: Route) -> Result<client::Route, Error> {
+fn way_to(server: &Server, limit: Duration, debug: bool, route: RouteSettings) -> Result<client::Route, Error> {
     let needs_tls = server.scheme() == Scheme::Https;
     Ok(client::Route::new(Connection {
         proxy: proxy::for_server(server, route.proxy.as_deref(), &variable)?,
@@ -218,7 +223,7 @@ pub(crate) fn settings(flags: &Global) -> Result<Config, ConfigError> {
 }
 
 /// The route to servers, for commands that need no other settings.
-pub(crate) fn route(flags: &Global) -> Route {
+pub(crate) fn route(flags: &Global) -> RouteSettings {
     config::route(flags, home().as_deref(), &variable)
 }
 

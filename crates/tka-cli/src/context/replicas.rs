@@ -29,12 +29,17 @@ pub(crate) struct Replica {
 struct OwnTailnet {
     known: KnownReplicas,
     store: KubeconfigStore,
-    route: config::Route,
+    route: config::RouteSettings,
     debug: bool,
 }
 
 /// `client`, with the replicas that its server is known to have.
-pub(super) fn known_to(client: Client, store: Option<&KubeconfigStore>, route: &config::Route, debug: bool) -> Client {
+pub(super) fn known_to(
+    client: Client,
+    store: Option<&KubeconfigStore>,
+    route: &config::RouteSettings,
+    debug: bool,
+) -> Client {
     let Some((store, known)) = store.and_then(|store| Some((store, KnownReplicas::load(store)?))) else {
         return client;
     };
@@ -75,7 +80,7 @@ fn is_replica_node(replica: &Server, tags: &[String], status: &Status) -> bool {
 
 impl Replica {
     /// A connection to just this one, with a time limit of its own. Not to what the tailnet does not show as a node that replicas run on.
-    pub(crate) fn client(&self, route: config::Route, limit: Duration, debug: bool) -> Result<Client, Error> {
+    pub(crate) fn client(&self, route: config::RouteSettings, limit: Duration, debug: bool) -> Result<Client, Error> {
         let is_replica = self.tags.as_ref().is_none_or(|tags| {
             let status = tailscale::status(route.socket.as_deref(), TAILSCALED_TIMEOUT);
             status.is_ok_and(|status| is_replica_node(&self.server, tags, &status))
