@@ -121,9 +121,11 @@ async fn ordinary(
     notice: &mut Option<String>,
 ) -> Result<(LiveSession, Recording), Failure> {
     let key = authorization.caller.key();
-    let over = target
-        .is_unqualified()
-        .then(|| gateway.elevations.over(&key, (app.clock)()));
+    let over = target.is_unqualified().then(|| {
+        let now = (app.clock)();
+        gateway.elevations.record_over(&key, now);
+        gateway.elevations.over(&key, now)
+    });
     let over = over.flatten();
     *notice = over.as_ref().map(Elevation::ended_notice);
     // An address that names none means what a caller has without others.

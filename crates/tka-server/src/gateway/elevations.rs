@@ -52,17 +52,21 @@ impl Elevations {
         all.insert(key.clone(), last);
     }
 
-    /// The elevation of the caller of that `key` that acts no more at `now`, if it ended a short while ago. It ended at its time, or before this is first
-    /// asked for.
-    pub(super) fn over(&self, key: &CallerKey, now: Timestamp) -> Option<Elevation> {
+    /// No elevation of the caller of that `key` acts at `now`. The last one ended at its time, or before this is first recorded.
+    pub(super) fn record_over(&self, key: &CallerKey, now: Timestamp) {
         let mut all = self.all();
-        let last = all.get_mut(key)?;
+        let Some(last) = all.get_mut(key) else { return };
         last.over.get_or_insert(now.min(last.until));
-        if last.is_told(now) {
-            return Some(last.elevation.clone());
+        if !last.is_told(now) {
+            all.remove(key);
         }
-        all.remove(key);
-        None
+    }
+
+    /// The last elevation of the caller of that `key`, if it ended a short while before `now`.
+    pub(super) fn over(&self, key: &CallerKey, now: Timestamp) -> Option<Elevation> {
+        let all = self.all();
+        let last = all.get(key).filter(|last| last.over.is_some() && last.is_told(now))?;
+        Some(last.elevation.clone())
     }
 
     fn all(&self) -> MutexGuard<'_, HashMap<CallerKey, LastElevation>> {
@@ -123,7 +127,9 @@ mod tests {
     }
 
     fn said(elevations: &Elevations, device: &str, now: i64) -> Option<String> {
-        let over = elevations.over(&caller(device).key(), at(now));
+        let key = caller(device).key();
+        elevations.record_over(&key, at(now));
+        let over = elevations.over(&key, at(now));
         over.map(|over| over.ended_notice())
     }
 
