@@ -385,7 +385,8 @@ mod tests {
         for (name, kind) in [
             ("unknown_host", ClientErrorKind::UnknownHost),
             ("no_connection", ClientErrorKind::NoConnection(refused())),
-            ("timed_out", ClientErrorKind::TimedOut(Duration::from_secs(30))),
+            ("timed_out", ClientErrorKind::ConnectTimedOut(Duration::from_secs(30))),
+            ("no_answer", ClientErrorKind::TimedOut(Duration::from_secs(30))),
             (
                 "no_proxy",
                 ClientErrorKind::ProxyUnreachable {

@@ -55,6 +55,9 @@ impl PolicyError {
     /// What to do.
     pub(crate) fn advice(&self) -> Vec<String> {
         match self {
+            Self::Read { source, .. } if source.kind() == io::ErrorKind::InvalidData => {
+                vec!["save it as UTF-8".into()]
+            }
             Self::Read { .. } => vec!["name a file that you may read, or - for standard input".into()],
             Self::Syntax { .. } => {
                 vec!["correct the file there: HuJSON is JSON with comments and with commas after the last element".into()]

@@ -178,7 +178,8 @@ impl<'w> Stage<'w> {
 
     /// Not for a few seconds: on a busy machine the session would be over before it is looked at. The API server learns of a binding by a watch.
     fn sign_in_again(&self) -> Outcome {
-        self.site.grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "1h"))])?;
+        self.site
+            .grant(&[(ALICE, rule("view", "1h")), (BOB, rule("view", "1h"))])?;
         let token = self.alice.sign_in_waiting()?.expect(200)?.credential()?;
         let works = wait::until_true("the credential works", || self.works(&token));
         self.alice.sign_out()?;

@@ -12,6 +12,7 @@ use super::keys::FileKeys;
 use super::table::Layer;
 use crate::config::flags::Global;
 use crate::net::proxy::Variables;
+use crate::sys::environment::home;
 use crate::sys::files::{self as disk, FileError, LockedFile};
 use tka_kubeconfig::{Refused, Unreadable};
 
@@ -51,11 +52,17 @@ pub(crate) fn target(
 
 /// Applies all `changes` to the file at `path`, or none. A symbolic link is followed, since dotfiles are often linked.
 pub(crate) fn apply(path: &Path, changes: &[Change]) -> Result<(), ConfigError> {
-    let real = behind_links(path).and_then(|real| {
-        disk::make_folder(real.parent().unwrap_or(Path::new("")), disk::PRIVATE)?;
-        Ok(real)
-    });
-    let real = real.map_err(|source| FileError::not_written(path, source))?;
+    let failed = |source| FileError::not_written(path, source);
+    let real = behind_links(path).map_err(failed)?;
+    let home = home();
+    let is_in_home = home.as_ref().is_some_and(|home| path.starts_with(home));
+    if is_in_home && disk::leads_out(&real, home.as_deref()) {
+        return Err(failed(io::Error::other(
+            "it leads out of the home folder, to what is not its owner's",
+        ))
+        .into());
+    }
+    disk::make_folder(real.parent().unwrap_or(Path::new("")), disk::PRIVATE).map_err(failed)?;
     let file = LockedFile::open(&real, LOCK_TIMEOUT)?;
     let mut new = file.text().to_owned();
     for change in changes {

@@ -138,7 +138,7 @@ impl CurrentContext {
     fn is_written_by_tka(&self, cache: &SessionCache, file: &Path) -> bool {
         let mut merged = cache.merged.iter();
         let is_own = file.parent().is_some_and(|folder| folder.ends_with(store::FOLDER));
-        is_own || merged.any(|record| record.file == file && record.context == self.context)
+        is_own || merged.any(|record| record.context == self.context && record.is_in(file))
     }
 
     /// The ephemeral session that this process runs in, if the context uses it: server, role and end.

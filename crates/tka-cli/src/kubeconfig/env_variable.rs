@@ -84,7 +84,7 @@ impl ShellSyntax {
         match self {
             Self::Posix => format!("export KUBECONFIG={}", quote(list)),
             Self::Fish => format!("set --global --export KUBECONFIG {}", quote(list)),
-            Self::Powershell => format!("$env:KUBECONFIG = '{}'", list.replace('\'', "''")),
+            Self::Powershell => format!("$env:KUBECONFIG = '{}'", quote_for_powershell(list)),
             // Quoted texts in Nushell have the escapes of JSON.
             Self::Nushell => format!("$env.KUBECONFIG = {}", json!(list)),
             Self::Json => json!({"KUBECONFIG": list}).to_string(),
@@ -110,6 +110,15 @@ impl ShellSyntax {
             Self::Json => json!({"KUBECONFIG": null}).to_string(),
         }
     }
+}
+
+/// Inside single quotes `PowerShell` knows one escape: a quote is doubled. It takes those of word processors for quotes, too (`about_Quoting_Rules`).
+fn quote_for_powershell(text: &str) -> String {
+    let is_quote = |c| matches!(c, '\'' | '\u{2018}'..='\u{201b}');
+    let doubled = text
+        .chars()
+        .flat_map(|c| std::iter::repeat_n(c, if is_quote(c) { 2 } else { 1 }));
+    doubled.collect()
 }
 
 /// Quotes for POSIX shells and fish alike.
@@ -165,6 +174,11 @@ mod tests {
             (Posix, "/o'n/$(id)`id`\"x", r#"export KUBECONFIG='/o'\''n/$(id)`id`"x'"#),
             (Posix, r"/a\b", r"export KUBECONFIG='/a'\\'b'"),
             (Powershell, r"C:\o'n", r"$env:KUBECONFIG = 'C:\o''n'"),
+            (
+                Powershell,
+                "C:\\o\u{2019}n\u{201b}",
+                "$env:KUBECONFIG = 'C:\\o\u{2019}\u{2019}n\u{201b}\u{201b}'",
+            ),
             (Fish, "/o'n", r"set --global --export KUBECONFIG '/o'\''n'"),
             (Nushell, r#"/$a "b\"#, r#"$env.KUBECONFIG = "/$a \"b\\""#),
             (Json, "/a:/b", r#"{"KUBECONFIG":"/a:/b"}"#),

@@ -49,7 +49,7 @@ impl KnownReplicas {
     }
 
     pub(crate) fn load(store: &KubeconfigStore) -> Option<Self> {
-        serde_json::from_slice(&regular::read(&path(store)).ok()?).ok()
+        serde_json::from_slice(&regular::read_unlinked(&path(store)).ok()?).ok()
     }
 
     /// Saves them where kubeconfigs are. None removes the file.

@@ -48,31 +48,39 @@ pub(crate) fn remove_entry(document: Document, record: &MergedEntry) -> Result<D
     if !is_unchanged(&document, record) {
         return Ok(document);
     }
-    let contexts = contexts_of(&document, record);
+    let context = context_of(&document, record);
     let is_gone = document.current() == Some(&record.context) && !document.has(List::Contexts, &record.context);
-    let was_current = is_gone || contexts.iter().any(|name| document.current() == Some(name));
-    for name in &contexts {
+    let was_current = is_gone || context.is_some() && document.current() == context.as_deref();
+    if let Some(name) = &context {
         document = document.without(List::Contexts, name)?;
     }
     if was_current {
         document = document.with_current(record.previous.as_deref().unwrap_or("\"\""))?;
     }
-    for (list, name) in [(List::Users, &record.user), (List::Clusters, &record.cluster)] {
-        if !document.is_used(list, name) {
-            document = document.without(list, name)?;
-        }
+    let is_other_cluster = |address: &String| document.server(&record.cluster) != Some(address);
+    let has_other_cluster = record.address.as_ref().is_some_and(is_other_cluster);
+    if !document.is_used(List::Users, &record.user) {
+        document = document.without(List::Users, &record.user)?;
+    }
+    if !has_other_cluster && !document.is_used(List::Clusters, &record.cluster) {
+        document = document.without(List::Clusters, &record.cluster)?;
     }
     Ok(document)
 }
 
-/// The contexts of `record`: the one of its name, or the ones that the user renamed.
-fn contexts_of(document: &Document, record: &MergedEntry) -> Vec<String> {
+/// The context of `record`: the one of its name, or the one that the user renamed. Of several that may be it the current one is.
+fn context_of(document: &Document, record: &MergedEntry) -> Option<String> {
     let all = document.names(List::Contexts).into_iter();
-    let leading = all.filter_map(|name| document.context(name)).filter(|names| {
-        let is_named = names.context == record.context || !document.has(List::Contexts, &record.context);
-        is_named && (&names.user, &names.cluster) == (&record.user, &record.cluster)
-    });
-    leading.map(|names| names.context).collect()
+    let leads = |names: &EntryNames| (&names.user, &names.cluster) == (&record.user, &record.cluster);
+    let leading = all.filter_map(|name| document.context(name)).filter(leads);
+    let leading: Vec<_> = leading.map(|names| names.context).collect();
+    if document.has(List::Contexts, &record.context) {
+        return leading.into_iter().find(|name| *name == record.context);
+    }
+    match &*leading {
+        [renamed] => Some(renamed.clone()),
+        several => several.iter().find(|name| document.current() == Some(name)).cloned(),
+    }
 }
 
 /// Whether the recorded user is unchanged.
@@ -109,12 +117,19 @@ pub(crate) fn own_entries(
     server: &Server,
     records: &[MergedEntry],
 ) -> Vec<MergedEntry> {
+    let here = || records.iter().filter(|record| record.is_in(file));
     let is_still = |record: &&MergedEntry| {
         let leads = document.context(&record.context);
-        record.file == file && is_unchanged(document, record) && leads.is_none_or(|names| names == record.names())
+        is_unchanged(document, record) && leads.is_none_or(|names| names == record.names())
     };
-    let recorded = records.iter().filter(is_still).cloned();
+    let recorded = here().filter(is_still).map(|record| MergedEntry {
+        context: context_of(document, record).unwrap_or_else(|| record.context.clone()),
+        ..record.clone()
+    });
+    // Beside a recorded one, other contexts with its user were written by the user, and lead where the user wants.
+    let has_record = |one: &MergedEntry| here().any(|record| record.user == one.user);
     let found = find_entries(file, document, server).into_iter();
+    let found = found.filter(|one| !has_record(one));
     found.chain(recorded).collect()
 }
 
@@ -150,7 +165,14 @@ impl MergedEntry {
             user: names.user,
             context: names.context,
             previous: None,
+            address: None,
         }
+    }
+
+    /// Whether it is in that kubeconfig, whichever of its paths is given.
+    pub(crate) fn is_in(&self, file: &Path) -> bool {
+        let is_same = || Some(self.file.canonicalize().ok()? == file.canonicalize().ok()?);
+        self.file == file || is_same().unwrap_or_default()
     }
 
     pub(crate) fn names(&self) -> EntryNames {

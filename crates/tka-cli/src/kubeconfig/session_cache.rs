@@ -62,6 +62,9 @@ pub(crate) struct MergedEntry {
     pub(crate) context: String,
     /// The current context before the entries of `tka`, as written.
     pub(crate) previous: Option<String>,
+    /// The address of the cluster. None in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<String>,
 }
 
 /// Loads the caches of all servers in `folder`.
@@ -74,7 +77,7 @@ pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
 }
 
 fn read(path: &Path) -> Option<SessionCache> {
-    serde_json::from_slice(&regular::read(path).ok()?).ok()
+    serde_json::from_slice(&regular::read_unlinked(path).ok()?).ok()
 }
 
 fn write(path: &Path, cache: &SessionCache) -> io::Result<()> {
@@ -130,7 +133,7 @@ impl SessionCache {
 
     /// Adds the record of an entry, or replaces it.
     pub(crate) fn record_merged(&mut self, merged: MergedEntry) {
-        let is_other = |one: &MergedEntry| (&one.file, &one.context) != (&merged.file, &merged.context);
+        let is_other = |one: &MergedEntry| one.context != merged.context || !one.is_in(&merged.file);
         self.merged.retain(is_other);
         self.merged.push(merged);
     }

@@ -93,6 +93,7 @@ impl KubeconfigStore {
         let size = fs::metadata(&self.path).map_or(0, |found| found.len());
         let size = usize::try_from(size).unwrap_or(usize::MAX);
         self.check_server()?;
+        self.check_place()?;
         let probed = files::probe(&self.folder, size.saturating_add(files::RESERVE));
         probed.map_err(|(path, source)| StoreError::NotWritable { path, source })?;
         files::check_replaceable(&self.path).map_err(|source| StoreError::NotWritable {
@@ -109,6 +110,7 @@ impl KubeconfigStore {
     /// Locks the folder, and creates it if needed. Concurrent changes run one after the other.
     pub(crate) fn lock(&self) -> Result<FolderLock, StoreError> {
         let failed = |source| self.not_written(source);
+        self.check_place()?;
         files::make_folder(&self.folder, files::PRIVATE).map_err(failed)?;
         self.check_folder_owner()?;
         access::make_private(&self.folder).map_err(failed)?;
@@ -131,7 +133,7 @@ impl KubeconfigStore {
     /// Refuses files of another server. Names of hosts and addresses can be alike, and earlier versions kept servers with different paths in one
     /// file.
     fn check_server(&self) -> Result<(), StoreError> {
-        let cache = regular::read(&self.session_cache()).ok();
+        let cache = regular::read_unlinked(&self.session_cache()).ok();
         let owner = cache.and_then(|cache| serde_json::from_slice::<Owner>(&cache).ok());
         match owner.filter(|owner| self.server.is_other(&owner.server)) {
             Some(Owner { server }) => Err(StoreError::OtherServer {
@@ -144,7 +146,10 @@ impl KubeconfigStore {
 
     /// Reads the file. A missing file has only its first line.
     pub(crate) fn read(&self) -> Result<Document, Refused> {
-        match regular::read_text(&self.path) {
+        let text = regular::read_unlinked(&self.path).and_then(|bytes| {
+            String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+        });
+        match text {
             Ok(text) => Document::parse(text),
             Err(error) if is_not_there(&error) => self.blank(),
             // An unreadable file must not be lost.
@@ -201,6 +206,14 @@ impl KubeconfigStore {
 
     fn not_written(&self, source: io::Error) -> StoreError {
         StoreError::not_written(&self.path, source)
+    }
+
+    fn check_place(&self) -> Result<(), StoreError> {
+        if files::leads_out(&self.folder, Some(&self.home)) {
+            let folder = self.folder.clone();
+            return Err(StoreError::Foreign { folder });
+        }
+        Ok(())
     }
 
     /// In another user's folder the file could be replaced by one that makes kubectl run other programs.
@@ -283,10 +296,19 @@ mod access {
     use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::path::Path;
 
-    /// For a folder that existed before.
+    /// For a folder that existed before. One that a link leads to may be of use to others, who must not write to it.
     pub(super) fn make_private(folder: &Path) -> io::Result<()> {
-        if fs::metadata(folder)?.mode() & 0o777 == 0o700 {
+        let mode = fs::metadata(folder)?.mode();
+        if mode & 0o777 == 0o700 {
             return Ok(());
+        }
+        if fs::symlink_metadata(folder)?.is_symlink() {
+            return match mode & 0o022 {
+                0 => Ok(()),
+                _ => Err(io::Error::other(
+                    "others may write to the folder that it leads to: `chmod go-w` it",
+                )),
+            };
         }
         fs::set_permissions(folder, Permissions::from_mode(0o700))
     }

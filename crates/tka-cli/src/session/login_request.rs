@@ -17,7 +17,11 @@ use crate::kubeconfig::session_cache::CachedSession;
 use crate::session::approval::{self, PendingRequest};
 use crate::session::notices;
 use crate::session::replicas::ReplicaDiscovery;
+use crate::sys::signals::SignalNotice;
 use crate::terminal::ui;
+
+/// What a signal is answered while a sign-in is under way.
+const MAY_HAVE_BEGUN: &str = "tka: a session may have begun: `tka sessions` shows it, `tka logout` ends it";
 
 /// Refuses options that the server does not support, and a namespace that the rule does not cover. Begins nothing.
 pub(crate) fn check(ctx: &CommandContext, access: &AccessRequest, form: AuthMethod) -> Result<(), Error> {
@@ -77,7 +81,9 @@ pub(crate) fn sign_in_until_ready(
     let spinner = ctx.ui.spinner("signing in");
     let learning = ReplicaDiscovery::begin(ctx);
     let request = access.request(label);
+    let notice = SignalNotice::new(MAY_HAVE_BEGUN);
     let mut signed_in = client.sign_in(&request, form)?;
+    drop(notice);
     if let Some(status) = signed_in.login.approval.take() {
         drop(spinner);
         if access.no_wait {

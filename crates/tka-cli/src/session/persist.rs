@@ -120,7 +120,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
         let recorded = cache
             .merged
             .iter()
-            .find(|one| one.file == file.path() && one.context == context);
+            .find(|one| one.context == context && one.is_in(file.path()));
         let stale = recorded.map(|one| one.cluster.clone());
         // Saved before the entry is written. After a power cut the entry could not be found otherwise.
         cache.record_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
@@ -178,7 +178,7 @@ pub(crate) fn switch_current(ctx: &CommandContext) -> Result<Option<PersistedCon
     };
     let target = user_kubeconfig::target()?;
     let mut cache = ctx.session_cache();
-    let recorded = cache.merged.iter().rfind(|record| record.file == target.path);
+    let recorded = cache.merged.iter().rfind(|record| record.is_in(&target.path));
     let Some(mut record) = recorded.cloned() else {
         return Ok(None);
     };

@@ -18,6 +18,7 @@ use crate::session::login_request::{self, ReplacedSession};
 use crate::session::persist::{self, ContextNaming, NewContext, PersistedContext};
 use crate::session::provisioning::fetch_when_ready;
 use crate::session::sign_out::sign_out;
+use crate::sys::signals::SignalNotice;
 use crate::terminal::messages;
 use crate::terminal::output::RenderOptions;
 
@@ -31,6 +32,9 @@ pub(crate) struct PersistOptions {
 
 /// How long ending a session may take that cannot be written.
 const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a signal is answered while a session is not written yet.
+const HAS_BEGUN: &str = "tka: you are signed in: run `tka kubeconfig`, or end the session with `tka logout`";
 
 /// Signs in, waits until the session is usable, and writes its kubeconfig.
 pub(crate) fn sign_in(
@@ -86,6 +90,7 @@ impl SignedIn<'_> {
             client,
             response,
         } = self;
+        let _notice = SignalNotice::new(HAS_BEGUN);
         let spinner = ctx.ui.spinner("signing in");
         let (login, credential) = (response.login, response.credential);
         let sent = match response.kubeconfig {

@@ -12,7 +12,7 @@ pub(crate) mod regular;
 mod tests;
 
 pub(crate) use advice::advice;
-pub(crate) use atomic::{RESERVE, TempFile, check_replaceable, create, probe, replace, replace_unsynced};
-pub(crate) use folder::{PRIVATE, is_ours, make as make_folder};
+pub(crate) use atomic::{RESERVE, TempFile, check_replaceable, probe, replace, replace_unsynced};
+pub(crate) use folder::{PRIVATE, is_ours, leads_out, make as make_folder};
 pub(crate) use locked::{FileError, LockedFile, check_folder, with_appended};
 pub(crate) use owner::inherits_owner;

@@ -1,17 +1,19 @@
 //! Holds termination signals back while something must not be interrupted.
 
 #[cfg(not(unix))]
-pub(crate) use elsewhere::{SignalHold, on_terminating_signal, outlive_file_size_limit};
+pub(crate) use elsewhere::{SignalHold, SignalNotice, on_terminating_signal, outlive_file_size_limit};
 #[cfg(unix)]
 pub(crate) use unix::{
-    SignalHold, disable_holds, not_ignored, on_terminating_signal, outlive_file_size_limit, wait_for_holds,
+    SignalHold, SignalNotice, disable_holds, not_ignored, on_terminating_signal, outlive_file_size_limit,
+    wait_for_holds,
 };
 
 #[cfg(unix)]
 mod unix {
+    use std::io::{self, Write};
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-    use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-    use std::{fs, io, thread};
+    use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+    use std::{fs, thread};
 
     use signal_hook::consts::{SIGALRM, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGXCPU, SIGXFSZ};
     use signal_hook::iterator::Signals;
@@ -23,6 +25,11 @@ mod unix {
     static HELD: RwLock<()> = RwLock::new(());
     /// None if another module handles signals.
     static FLAGS: OnceLock<Option<SignalFlags>> = OnceLock::new();
+
+    /// Whether [`on_terminating_signal`] ends this process.
+    static IS_HANDLED: AtomicBool = AtomicBool::new(false);
+    /// What is told where a signal ends this process.
+    static NOTICE: Mutex<Option<&'static str>> = Mutex::new(None);
 
     /// The flags that signal handlers read and write.
     #[derive(Debug, Default)]
@@ -39,6 +46,10 @@ mod unix {
         held: Option<RwLockReadGuard<'static, ()>>,
     }
 
+    /// While this exists, a signal that ends this process tells a text first.
+    #[derive(Debug)]
+    pub(crate) struct SignalNotice(());
+
     /// Leaves signals to the caller, which calls [`wait_for_holds`] before it ends the process.
     pub(crate) fn disable_holds() {
         let _ = FLAGS.set(None);
@@ -48,9 +59,18 @@ mod unix {
     pub(crate) fn on_terminating_signal(last: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let mut signals = Signals::new(not_ignored(TERMINATING))?;
         disable_holds();
+        IS_HANDLED.store(true, Ordering::SeqCst);
+        if let Some(flags) = flags() {
+            // Holds had them before.
+            flags.ends.store(false, Ordering::SeqCst);
+        }
         thread::Builder::new().spawn(move || {
             if let Some(signal) = signals.forever().next() {
                 let _held = wait_for_holds();
+                if let Some(text) = take_notice() {
+                    // There is nothing to do where that fails.
+                    let _ = writeln!(io::stderr(), "{text}");
+                }
                 last();
                 let _ = low_level::emulate_default_handler(signal);
             }
@@ -88,6 +108,10 @@ mod unix {
             .unwrap_or(0)
     }
 
+    fn take_notice() -> Option<&'static str> {
+        NOTICE.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
     fn flags() -> Option<&'static SignalFlags> {
         FLAGS.get_or_init(|| SignalFlags::new().ok()).as_ref()
     }
@@ -106,6 +130,27 @@ mod unix {
         }
     }
 
+    // === impl SignalNotice ===
+
+    impl SignalNotice {
+        /// Where another module handles signals, that tells what there is to tell.
+        pub(crate) fn new(text: &'static str) -> Self {
+            *NOTICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+            let is_left_to_others = matches!(FLAGS.get(), Some(None));
+            if !is_left_to_others && !IS_HANDLED.load(Ordering::SeqCst) {
+                // Where it fails, a signal ends the process without a word.
+                let _ = on_terminating_signal(|| ());
+            }
+            Self(())
+        }
+    }
+
+    impl Drop for SignalNotice {
+        fn drop(&mut self) {
+            take_notice();
+        }
+    }
+
     // === impl SignalHold ===
 
     impl SignalHold {
@@ -121,7 +166,9 @@ mod unix {
     impl Drop for SignalHold {
         fn drop(&mut self) {
             self.held = None;
-            let Some(flags) = flags() else { return };
+            let Some(flags) = flags().filter(|_| !IS_HANDLED.load(Ordering::SeqCst)) else {
+                return;
+            };
             flags.ends.store(true, Ordering::SeqCst);
             let pending = flags.pending.swap(0, Ordering::SeqCst);
             if let Some(signal) = i32::try_from(pending).ok().filter(|signal| *signal != 0) {
@@ -142,6 +189,15 @@ mod elsewhere {
 
     pub(crate) fn outlive_file_size_limit() -> io::Result<()> {
         Ok(())
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct SignalNotice;
+
+    impl SignalNotice {
+        pub(crate) fn new(_text: &'static str) -> Self {
+            Self
+        }
     }
 
     #[derive(Debug)]

@@ -39,6 +39,7 @@ mod login;
 mod merge;
 mod merge_list;
 mod network;
+mod own_contexts;
 mod pipes;
 mod places;
 mod policy;

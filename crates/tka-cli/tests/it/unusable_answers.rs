@@ -74,6 +74,31 @@ fn an_answer_without_a_name_is_told() {
     }
 }
 
+/// A signal while the answer is waited for: the request is made already.
+#[test]
+fn a_sign_in_that_a_signal_ends_is_told() {
+    use rustix::process::{Pid, Signal, kill_process};
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::Stdio;
+    use std::sync::{Arc, Barrier};
+
+    for arguments in [&["login"][..], &["login", "--merge"]] {
+        let meeting = Arc::new(Barrier::new(2));
+        let answer = Answer::Meeting(Arc::clone(&meeting), Answer::json(200, &signed_in()).into());
+        let (user, fake) = (User::new(), FakeServer::new(&[("POST /login", answer)]));
+        let mut command = user.command_with(&fake, arguments);
+        let tka = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        meeting.wait();
+        kill_process(Pid::from_child(&tka), Signal::INT).unwrap();
+        let ended = tka.wait_with_output().unwrap();
+        meeting.wait();
+        assert_eq!(ended.status.signal(), Some(2), "{ended:?}");
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert!(said.contains("a session may have begun"), "{said}");
+        assert_eq!(ended.stdout, b"false\n");
+    }
+}
+
 /// A session that was there before may be in use.
 #[test]
 fn a_session_that_was_there_before_stays() {

@@ -27,6 +27,8 @@ pub(crate) enum ClientErrorKind {
     NoConnection(io::Error),
     /// No complete answer in time.
     TimedOut(Duration),
+    /// No connection in time, so that nothing was asked.
+    ConnectTimedOut(Duration),
     /// No connection to the proxy.
     ProxyUnreachable {
         variable: &'static str,
@@ -111,6 +113,7 @@ impl ClientError {
             ClientErrorKind::UnknownHost
             | ClientErrorKind::NoConnection(_)
             | ClientErrorKind::TimedOut(_)
+            | ClientErrorKind::ConnectTimedOut(_)
             | ClientErrorKind::ProxyUnreachable { .. }
             | ClientErrorKind::ProxyRefused { .. }
             | ClientErrorKind::OutsideTailnet(_)
@@ -160,6 +163,7 @@ impl ClientError {
         match &*self.kind {
             ClientErrorKind::UnknownHost
             | ClientErrorKind::NoConnection(_)
+            | ClientErrorKind::ConnectTimedOut(_)
             | ClientErrorKind::ProxyUnreachable { .. }
             | ClientErrorKind::ProxyRefused { .. }
             | ClientErrorKind::OutsideTailnet(_)
@@ -213,7 +217,9 @@ impl ClientError {
         match &*self.kind {
             ClientErrorKind::UnknownHost => vec![format!("the name {} does not resolve", self.server.host())],
             ClientErrorKind::NoConnection(error) => vec![error.to_string()],
-            ClientErrorKind::TimedOut(limit) => vec![format!("no answer within {}", seconds(*limit))],
+            ClientErrorKind::TimedOut(limit) | ClientErrorKind::ConnectTimedOut(limit) => {
+                vec![format!("no answer within {}", seconds(*limit))]
+            }
             ClientErrorKind::ProxyUnreachable { variable, reason } => {
                 vec![format!("no connection to the proxy in {variable}"), reason.clone()]
             }
@@ -257,13 +263,15 @@ impl ClientError {
         }
     }
 
-    /// Whether a sign-in succeeded, and what was answered tells neither its session nor that there is none.
+    /// Whether the server may have signed the caller in, and what was answered tells neither the session nor that there is none.
     fn may_have_begun_unnamed(&self) -> bool {
         let is_lost = match &*self.kind {
-            ClientErrorKind::InvalidResponse(_) => true,
-            ClientErrorKind::NotTka { status, content_type } => {
-                (200..300).contains(status) && content_type.starts_with("application/json")
-            }
+            ClientErrorKind::InvalidResponse(_) | ClientErrorKind::TimedOut(_) => true,
+            ClientErrorKind::NotTka { status, content_type } => match status {
+                200..300 => content_type.starts_with("application/json"),
+                502..=504 => true,
+                _ => false,
+            },
             _ => false,
         };
         is_lost && matches!(self.operation, Operation::SignIn | Operation::Elevate)
@@ -311,6 +319,7 @@ impl ClientError {
             ],
             ClientErrorKind::NoConnection(_)
             | ClientErrorKind::TimedOut(_)
+            | ClientErrorKind::ConnectTimedOut(_)
             | ClientErrorKind::NotTka { status: 502..=504, .. } => vec![
                 "check with `tailscale status` that this device is connected".into(),
                 self.name_advice(),
@@ -463,6 +472,7 @@ impl ClientErrorKind {
         let variable = proxy_variable.unwrap_or_default();
         match error {
             ureq::Error::HostNotFound => Self::unknown_name(proxy_variable),
+            ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => Self::ConnectTimedOut(limit),
             ureq::Error::Timeout(_) => Self::TimedOut(limit),
             ureq::Error::ConnectProxyFailed(reason) => Self::ProxyRefused {
                 variable,

@@ -77,7 +77,7 @@ impl UserKubeconfig {
         if fs::symlink_metadata(&backup).is_ok() {
             return Ok(());
         }
-        match files::create(&backup, self.document.text().as_bytes()) {
+        match self.file.copy_to(&backup) {
             Err(source) if source.kind() != io::ErrorKind::AlreadyExists => {
                 Err(FileError::Write { path: backup, source })
             }

@@ -26,6 +26,7 @@ pub(super) fn record(
     MergedEntry {
         created: !file.is_there() || records(ctx, file.path()).iter().any(|record| record.created),
         previous: previous_context(ctx, file),
+        address: Some(entry.cluster.cluster.server.clone()),
         ..MergedEntry::new(file.path(), entry.names(), session)
     }
 }
@@ -39,7 +40,7 @@ pub(super) fn previous_context(ctx: &CommandContext, file: &UserKubeconfig) -> O
 pub(super) fn records(ctx: &CommandContext, file: &Path) -> Vec<MergedEntry> {
     let everywhere = ctx.all_session_caches().into_iter();
     let records = everywhere.flat_map(|cache| cache.merged);
-    records.filter(|one| one.file == file).collect()
+    records.filter(|one| one.is_in(file)).collect()
 }
 
 /// Removes the selected entries from the user's kubeconfigs, and their records. A file that cannot be changed does not stop the others.
@@ -57,7 +58,7 @@ pub(super) fn remove_entries(
             Ok(())
         };
         match removed {
-            Ok(()) => cache.merged.retain(|one| one.file != path || !is_selected(one)),
+            Ok(()) => cache.merged.retain(|one| !one.is_in(&path) || !is_selected(one)),
             Err(error) => result = Err(error),
         }
     }
@@ -70,7 +71,7 @@ fn remove_from_file(
     cache: &SessionCache,
     is_selected: impl Fn(&MergedEntry) -> bool,
 ) -> Result<(), MergeError> {
-    let is_here = |one: &&MergedEntry| one.file == path && is_selected(one);
+    let is_here = |one: &&MergedEntry| one.is_in(path) && is_selected(one);
     let recorded: Vec<_> = cache.merged.iter().filter(is_here).cloned().collect();
     // A file without entries of `tka` is not locked.
     let unlocked =
@@ -80,8 +81,9 @@ fn remove_from_file(
     }
     let file = open(ctx, path)?;
     let found = merge::find_entries(path, file.document(), ctx.server());
-    let is_new = |one: &MergedEntry| is_selected(one) && !recorded.iter().any(|record| record.context == one.context);
-    let new = found.into_iter().filter(is_new);
+    // A record says which context it is of, also of one that the user renamed. Others with the same user were written by the user.
+    let has_record = |one: &MergedEntry| recorded.iter().any(|record| record.user == one.user);
+    let new = found.into_iter().filter(|one| is_selected(one) && !has_record(one));
     let found = new.map(|one| with_recorded_previous(one, &recorded));
     let all: Vec<_> = recorded.iter().cloned().chain(found).collect();
     let rest = all.iter().try_fold(file.document().clone(), merge::remove_entry);

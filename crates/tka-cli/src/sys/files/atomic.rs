@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 
 use super::attributes;
 use super::folder::folder_of;
-use super::owner::inherit_owner;
+use super::owner::{inherit_owner, inherit_owner_of};
 
 /// How many bytes a file may grow by: a certificate authority and names.
 pub(crate) const RESERVE: usize = 64 * 1024;
@@ -35,6 +35,16 @@ pub(crate) fn replace_unsynced(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Creates the file at `path`. Fails if it exists.
 pub(crate) fn create(path: &Path, content: &[u8]) -> io::Result<()> {
     persist_new(write_synced(path, content)?, path)
+}
+
+/// Creates the file at `path`, which says what `original` said, for the owner of that. Fails if it exists.
+pub(crate) fn create_copy(path: &Path, content: &[u8], original: &fs::File) -> io::Result<()> {
+    let mut file = temporary(path)?;
+    // Before anything is in it.
+    inherit_owner_of(file.as_file(), original)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    persist_new(file, path)
 }
 
 /// A new private file that `path` will lead to, which does not yet: what is written into it may be long. Dropped, it leaves nothing.

@@ -45,6 +45,12 @@ pub(crate) fn is_ours(folder: &Path, home: Option<&Path>) -> io::Result<bool> {
     system::is_ours(folder, home)
 }
 
+/// Whether `path` leads out of `home`, where root uses the home folder of another, to what is not that one's. The owner of a home folder chooses
+/// where links in it lead, and root would follow them to folders of root's.
+pub(crate) fn leads_out(path: &Path, home: Option<&Path>) -> bool {
+    system::leads_out(path, home)
+}
+
 #[cfg(unix)]
 mod system {
     use std::fs::{self, DirBuilder, File};
@@ -84,10 +90,29 @@ mod system {
 
     pub(super) fn is_ours(folder: &Path, home: Option<&Path>) -> io::Result<bool> {
         let user = rustix::process::geteuid().as_raw();
-        let home = home.filter(|_| inherits_owner());
-        let accepted = [Some(user), home.and_then(|home| Some(fs::metadata(home).ok()?.uid()))];
+        let accepted = [Some(user), other_owner(home)];
         let belongs = |found: &fs::Metadata| accepted.contains(&Some(found.uid()));
-        Ok(belongs(&fs::metadata(folder)?) && belongs(&fs::symlink_metadata(folder)?))
+        let is_ours = belongs(&fs::metadata(folder)?) && belongs(&fs::symlink_metadata(folder)?);
+        Ok(is_ours && !leads_out(folder, home))
+    }
+
+    pub(super) fn leads_out(path: &Path, home: Option<&Path>) -> bool {
+        let Some(owner) = other_owner(home) else {
+            return false;
+        };
+        let existing = path.ancestors().find(|one| fs::metadata(one).is_ok());
+        let real = existing.and_then(|existing| existing.canonicalize().ok());
+        let home = home.and_then(|home| home.canonicalize().ok());
+        let (Some(real), Some(home)) = (real, home) else {
+            return true;
+        };
+        !real.starts_with(home) && fs::metadata(&real).is_ok_and(|found| found.uid() != owner)
+    }
+
+    /// The owner of the home folder, where root uses that of another.
+    fn other_owner(home: Option<&Path>) -> Option<u32> {
+        let owner = fs::metadata(home.filter(|_| inherits_owner())?).ok()?.uid();
+        (owner != 0).then_some(owner)
     }
 }
 
@@ -106,6 +131,10 @@ mod system {
 
     pub(super) fn is_ours(_: &Path, _: Option<&Path>) -> io::Result<bool> {
         Ok(true)
+    }
+
+    pub(super) fn leads_out(_: &Path, _: Option<&Path>) -> bool {
+        false
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::advice::{self, advice};
 use super::atomic::{self, RESERVE};
 use super::folder::folder_of;
-use super::owner::inherit_owner;
+use super::owner::{inherit_owner, inherit_owner_of};
 use super::regular;
 use crate::sys::signals::SignalHold;
 use tka_kubeconfig::NotUtf8;
@@ -146,7 +146,7 @@ impl LockedFile {
             }
             Err(source) => return Err(FileError::unreadable(&self.path, source)),
         }
-        let copied = self.lock.write_copy(self.text.as_bytes());
+        let copied = self.lock.write_copy(self.text.as_bytes(), &file);
         copied.map_err(|source| self.not_written(source))?;
         let written = reserve(&file, text.len()).and_then(|()| write(&mut file, text.as_bytes()));
         written.map_err(|source| self.restore(&mut file, source))
@@ -176,6 +176,14 @@ impl LockedFile {
             return self.replace("");
         }
         fs::remove_file(&self.path).map_err(|source| self.not_written(source))
+    }
+
+    /// Copies the content to a new file beside it, which must not exist yet. A file that is not there has none.
+    pub(crate) fn copy_to(&self, path: &Path) -> io::Result<()> {
+        match &self.file {
+            Some(file) => atomic::create_copy(path, self.text.as_bytes(), file),
+            None => Ok(()),
+        }
     }
 
     fn not_written(&self, source: io::Error) -> FileError {
@@ -338,8 +346,9 @@ impl Lock {
         Ok(lock)
     }
 
-    /// Writes the content of the locked file into the lock file.
-    fn write_copy(&mut self, text: &[u8]) -> io::Result<()> {
+    /// Writes the content of the locked file into the lock file, for its owner.
+    fn write_copy(&mut self, text: &[u8], original: &File) -> io::Result<()> {
+        inherit_owner_of(&self.file, original)?;
         self.file.write_all(text)?;
         self.file.sync_all()
     }
@@ -416,7 +425,8 @@ mod tests {
         let copy = with_appended(&path, ".lock");
         fs::write(&path, "x: one\n").unwrap();
         let mut locked = LockedFile::open(&path, Duration::ZERO).unwrap();
-        locked.lock.write_copy(b"x: one\n").unwrap();
+        let original = File::open(&path).unwrap();
+        locked.lock.write_copy(b"x: one\n", &original).unwrap();
         fs::write(&path, "x: t").unwrap();
         let mut unwritable = File::open(&path).unwrap();
         let error = locked.restore(&mut unwritable, io::ErrorKind::StorageFull.into());

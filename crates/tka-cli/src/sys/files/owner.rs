@@ -27,6 +27,17 @@ pub(super) fn inherit_owner(made: &File, folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives what root wrote into `copy` to the owner of the file that said it. In a folder of another's the owner of that would read it else.
+#[cfg(unix)]
+pub(super) fn inherit_owner_of(copy: &File, original: &File) -> io::Result<()> {
+    use std::os::unix::fs::MetadataExt;
+    if !inherits_owner() {
+        return Ok(());
+    }
+    let found = original.metadata()?;
+    system::give(copy, (found.uid(), found.gid()))
+}
+
 /// User and group.
 #[cfg(unix)]
 type Owner = (u32, u32);
@@ -84,6 +95,11 @@ pub(crate) fn inherits_owner() -> bool {
 #[cfg(not(unix))]
 pub(crate) fn inherits_owner() -> bool {
     false
+}
+
+#[cfg(not(unix))]
+pub(super) fn inherit_owner_of(_: &File, _: &File) -> io::Result<()> {
+    Ok(())
 }
 
 /// Windows inherits the owner of a folder by itself.

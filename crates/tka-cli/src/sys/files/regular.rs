@@ -31,6 +31,14 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The content of a regular file of `tka` itself, which is no link: what another file says must not get into it.
+pub(crate) fn read_unlinked(path: &Path) -> io::Result<Vec<u8>> {
+    if fs::symlink_metadata(path)?.is_symlink() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a link"));
+    }
+    read(path)
+}
+
 /// The content of a regular file, as text.
 pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();

@@ -1,0 +1,172 @@
+//! Contexts that people make beside the one of `tka`, with its user or its cluster. They are not its own.
+
+use std::fs;
+
+use crate::fake_server::{Answer, FakeServer};
+use crate::kubectl::kubectl;
+use crate::tka::{Outcome, User, login, signed_in};
+
+const KIND: &str = "\
+clusters: [{name: kind, cluster: {server: 'https://kind:6443'}}]
+users: [{name: kind, user: {token: theirs}}]
+contexts: [{name: kind, context: {cluster: kind, user: kind}}]
+current-context: kind
+";
+
+fn server() -> FakeServer {
+    FakeServer::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /logout", Answer::json(200, &login())),
+    ])
+}
+
+/// A session, and what kubectl is told to do in between. None without a kubectl.
+fn after_logout(changes: &[&[&str]]) -> Option<(User, Outcome)> {
+    let (user, fake) = (User::new(), server());
+    let path = user.home().join("a");
+    fs::write(&path, KIND).unwrap();
+    let tka = |arguments: &[&str]| {
+        let mut command = user.command_with(&fake, arguments);
+        let outcome = Outcome::from(command.env("KUBECONFIG", &path).output().unwrap());
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+        outcome
+    };
+    tka(&["login", "--merge"]);
+    for change in changes {
+        let done = kubectl(&user, path.as_os_str(), change)?;
+        assert_eq!(done.status, 0, "{done:?}");
+    }
+    let outcome = tka(&["logout"]);
+    Some((user, outcome))
+}
+
+fn shown(user: &User, output: &str) -> String {
+    let path = user.home().join("a");
+    let view = kubectl(user, path.as_os_str(), &["config", "view", "-o", output]).unwrap();
+    view.stdout
+}
+
+const NAMES: &str = "jsonpath={.contexts[*].name} / {.clusters[*].name} / {.current-context}";
+
+#[test]
+fn contexts_with_our_user_stay() {
+    for cluster in ["tka-cluster", "kind", "tunnel"] {
+        let cluster = format!("--cluster={cluster}");
+        let Some((user, _)) = after_logout(&[
+            &["config", "set-cluster", "tunnel", "--server=https://localhost:6443"],
+            &[
+                "config",
+                "set-context",
+                "dev",
+                &cluster,
+                "--user=tka-user-alice",
+                "--namespace=dev",
+            ],
+        ]) else {
+            return;
+        };
+        let left = shown(&user, NAMES);
+        assert!(left.starts_with("dev kind / "), "{cluster}: {left}");
+        assert!(left.contains("tunnel"), "{cluster}: {left}");
+        assert!(left.ends_with(" / kind"), "{cluster}: {left}");
+    }
+}
+
+#[test]
+fn a_cluster_that_leads_elsewhere_stays() {
+    let Some((user, _)) = after_logout(&[&["config", "set-cluster", "tka-cluster", "--server=https://mine:1"]]) else {
+        return;
+    };
+    assert_eq!(shown(&user, NAMES), "kind / kind tka-cluster / kind");
+}
+
+#[test]
+fn a_renamed_context_goes() {
+    let Some((user, _)) = after_logout(&[&["config", "rename-context", "tka-context-alice", "mine"]]) else {
+        return;
+    };
+    assert_eq!(shown(&user, NAMES), "kind / kind / kind");
+}
+
+/// Of several that may be the renamed one the current one is.
+#[test]
+fn a_renamed_context_goes_beside_another() {
+    let Some((user, _)) = after_logout(&[
+        &["config", "rename-context", "tka-context-alice", "mine"],
+        &[
+            "config",
+            "set-context",
+            "dev",
+            "--cluster=tka-cluster",
+            "--user=tka-user-alice",
+        ],
+    ]) else {
+        return;
+    };
+    assert_eq!(shown(&user, NAMES), "dev kind / kind tka-cluster / kind");
+}
+
+/// A server may call its cluster anything. It gets no cluster of the user's.
+#[test]
+fn a_cluster_of_the_users_is_not_replaced() {
+    let mut second = signed_in();
+    let cluster = second["kubeconfig"]["clusters"]["tka-cluster"].take();
+    second["kubeconfig"]["clusters"] = serde_json::json!({"tunnel": cluster});
+    second["kubeconfig"]["contexts"]["tka-context-alice"]["cluster"] = "tunnel".into();
+    let fake = FakeServer::new(&[
+        ("POST /login", Answer::json(200, &signed_in())),
+        ("POST /login", Answer::json(200, &second)),
+    ]);
+    let user = User::new();
+    let path = user.home().join("a");
+    fs::write(&path, KIND).unwrap();
+    let login = || {
+        let mut command = user.command_with(&fake, &["login", "--merge"]);
+        let outcome = Outcome::from(command.env("KUBECONFIG", &path).output().unwrap());
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+    };
+    login();
+    for change in [
+        &["config", "set-cluster", "tunnel", "--server=https://localhost:6443"][..],
+        &[
+            "config",
+            "set-context",
+            "dev",
+            "--cluster=tunnel",
+            "--user=tka-user-alice",
+        ],
+    ] {
+        if kubectl(&user, path.as_os_str(), change).is_none() {
+            return;
+        }
+    }
+    login();
+    let address = "jsonpath={.clusters[?(@.name==\"tunnel\")].cluster.server}";
+    assert_eq!(shown(&user, address), "https://localhost:6443");
+}
+
+/// One file has many paths.
+#[test]
+fn the_former_context_is_back_whichever_path_named_the_file() {
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[
+            ("POST /login", Answer::json(200, &signed_in())),
+            ("POST /login", Answer::json(200, &signed_in())),
+            ("POST /logout", Answer::json(200, &login())),
+        ]),
+    );
+    let (path, link) = (user.home().join("a"), user.home().join("link"));
+    fs::write(&path, KIND).unwrap();
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for (named, arguments) in [
+        (&link, &["login", "--merge"][..]),
+        (&path, &["login", "--merge"]),
+        (&path, &["logout"]),
+    ] {
+        let mut command = user.command_with(&fake, arguments);
+        let outcome = Outcome::from(command.env("KUBECONFIG", named).output().unwrap());
+        assert_eq!(outcome.status, 0, "{outcome:?}");
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), KIND);
+}
