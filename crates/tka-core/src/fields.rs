@@ -47,12 +47,48 @@ fn with_field(error: &serde_path_to_error::Error<serde_json::Error>) -> String {
     let why = match without_position(&error.inner().to_string()) {
         // Of an alternative serde_json says only so much.
         why if why == "expected value" => "the expected value is a text, and this is none".to_owned(),
-        why => why,
+        why => in_plain_words(&why),
     };
     let field = crate::shorten(&error.path().to_string());
     // A missing field is one of the whole; one that is not known or there twice is named already.
     let is_named = field == "." || why.contains(&format!("`{field}`"));
     if is_named { why } else { format!("`{field}`: {why}") }
+}
+
+/// What is wrong with a value, in the words of those who write it: serde says what it expects as Rust calls it. All else stays as it is.
+#[must_use]
+pub fn in_plain_words(why: &str) -> String {
+    let value = ["invalid type: ", "invalid value: "];
+    let value = value.iter().find_map(|kind| why.strip_prefix(kind));
+    // A text that is wrong may hold the words as well; serde's own are the last.
+    let Some((is, expected)) = value.and_then(|value| value.rsplit_once(", expected ")) else {
+        return why.into();
+    };
+    format!("it takes {}, and not {}", what_is_expected(expected), what_it_is(is))
+}
+
+fn what_is_expected(expected: &str) -> &str {
+    match expected {
+        "a nonzero u32" => "a whole number from 1 to 4294967295",
+        "u32" => "a whole number from 0 to 4294967295",
+        "i64" => "a whole number",
+        "a boolean" => "true or false",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        other => other,
+    }
+}
+
+fn what_it_is(is: &str) -> &str {
+    let is = match is {
+        "sequence" => "a list",
+        "map" => "an object",
+        "unit value" => "null",
+        is => is,
+    };
+    let kinds = ["string ", "integer ", "floating point ", "boolean "];
+    let value = kinds.iter().find_map(|kind| is.strip_prefix(kind)).unwrap_or(is);
+    value.trim_matches('`')
 }
 
 fn blank_within(fields: &serde_json::Map<String, Value>) -> Option<FieldsError> {
@@ -153,17 +189,11 @@ mod tests {
                 r#"{"word": "three"}"#,
                 "`word`: unknown variant `three`, expected `one` or `two`",
             ),
-            (
-                r#"{"list": "a"}"#,
-                "`list`: invalid type: string \"a\", expected a sequence",
-            ),
-            (
-                r#"{"list": ["a", 1]}"#,
-                "`list[1]`: invalid type: integer `1`, expected a string",
-            ),
+            (r#"{"list": "a"}"#, "`list`: it takes a list, and not \"a\""),
+            (r#"{"list": ["a", 1]}"#, "`list[1]`: it takes a text, and not 1"),
             (
                 r#"{"inner": {"count": "1"}}"#,
-                "`inner.count`: invalid type: string \"1\", expected u32",
+                "`inner.count`: it takes a whole number from 0 to 4294967295, and not \"1\"",
             ),
             (r#"{"inner": {"Count": 1}}"#, "unknown field `Count`, expected `count`"),
             (
@@ -182,5 +212,43 @@ mod tests {
         }
         assert_eq!(said(r#"{"list": }"#), "expected value");
         assert_eq!(said(r#"{"list": ["a"]} x"#), "trailing characters");
+    }
+
+    #[test]
+    fn words_of_the_library_become_those_of_the_policy() {
+        for (why, expected) in [
+            (
+                "invalid value: integer `0`, expected a nonzero u32",
+                "it takes a whole number from 1 to 4294967295, and not 0",
+            ),
+            (
+                "invalid type: floating point `1.5`, expected i64",
+                "it takes a whole number, and not 1.5",
+            ),
+            (
+                "invalid type: string \"yes\", expected a boolean",
+                "it takes true or false, and not \"yes\"",
+            ),
+            (
+                "invalid type: boolean `true`, expected a string",
+                "it takes a text, and not true",
+            ),
+            (
+                "invalid type: map, expected a sequence",
+                "it takes a list, and not an object",
+            ),
+            (
+                "invalid type: sequence, expected an object with `count`",
+                "it takes an object with `count`, and not a list",
+            ),
+            (
+                "invalid type: string \"a, expected u32\", expected a sequence",
+                "it takes a list, and not \"a, expected u32\"",
+            ),
+            ("missing field `role`", "missing field `role`"),
+            ("unknown variant `a`, expected `b`", "unknown variant `a`, expected `b`"),
+        ] {
+            assert_eq!(in_plain_words(why), expected);
+        }
     }
 }

@@ -329,7 +329,7 @@ mod tests {
         let with = |field: &str| why(&format!(r#"{{"role": "view", "period": "1h", {field}}}"#));
         assert!(with(r#""namespaces": []"#).contains("`namespaces` is empty"));
         assert!(with(r#""namespaces": ["Dev"]"#).contains("\"Dev\" cannot be the name of a namespace"));
-        assert!(with(r#""namespaces": "dev""#).contains("invalid type"));
+        assert!(with(r#""namespaces": "dev""#).contains("`namespaces`: it takes a list, and not \"dev\""));
         let many = |count: usize| {
             let names: Vec<_> = (0..count).map(|n| format!("\"ns-{n}\"")).collect();
             format!(
@@ -340,12 +340,15 @@ mod tests {
         assert!(Rule::parse(&many(MAX_NAMESPACES)).is_ok());
         assert!(why(&many(MAX_NAMESPACES + 1)).contains("more than 100"));
         assert!(with(r#""name": "on call""#).contains("cannot be the name of a rule"));
-        assert!(with(r#""max_sessions": 0"#).contains("nonzero"));
+        assert!(
+            with(r#""max_sessions": 0"#)
+                .contains("`max_sessions`: it takes a whole number from 1 to 4294967295, and not 0")
+        );
         assert!(with(r#""access": ["gateway"]"#).contains("`access`: the expected value is a text"));
         assert!(with(r#""recording": true"#).contains("`recording`: the expected value is a text"));
-        assert!(with(r#""idle": 900"#).contains("`idle`: invalid type"));
-        assert!(with(r#""approval": {"within": 15}"#).contains("`approval.within`: invalid type"));
-        assert!(with(r#""approval": [1]"#).contains("`approval`: invalid type"));
+        assert!(with(r#""idle": 900"#).contains("`idle`: it takes a text, and not 900"));
+        assert!(with(r#""approval": {"within": 15}"#).contains("`approval.within`: it takes a text, and not 15"));
+        assert!(with(r#""approval": [1]"#).contains("`approval`: it takes an object with"));
         for role in [" ", "view ", "\u{a0}view"] {
             let why = why(&format!(r#"{{"role": "{role}", "period": "1h"}}"#));
             assert!(
@@ -353,7 +356,7 @@ mod tests {
                 "{why}"
             );
         }
-        assert!(with(r#""require_reason": "yes""#).contains("expected a boolean"));
+        assert!(with(r#""require_reason": "yes""#).contains("it takes true or false"));
     }
 
     /// `cases.md 4`: what is there and says nothing is refused, whatever field it is, and so is a name in another case.

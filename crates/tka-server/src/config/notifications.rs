@@ -266,7 +266,7 @@ fn one(item: Value) -> Result<Webhook, String> {
         if why.contains("//") {
             return format!("its `{}` takes another value", tka_core::shorten(&path));
         }
-        why
+        tka_core::fields::in_plain_words(&why)
     })?;
     webhook.check()?;
     Ok(webhook)
