@@ -144,9 +144,15 @@ fn check_port(text: &str) -> Result<(), ApiServerUrlError> {
     }
 }
 
-/// A DNS name (underscores are let through, some machines have them) or an IPv4 address: what ends in a number is no name
-/// (<https://url.spec.whatwg.org/#ends-in-a-number-checker>).
+/// A DNS name or an IPv4 address.
 fn is_host(text: &str) -> bool {
+    is_host_name(text) || text.parse::<Ipv4Addr>().is_ok()
+}
+
+/// Whether `text` is a DNS name, perhaps with a dot at its end. Underscores are let through, some machines have them. What ends in a number is no name
+/// (<https://url.spec.whatwg.org/#ends-in-a-number-checker>).
+#[must_use]
+pub fn is_host_name(text: &str) -> bool {
     let name = text.strip_suffix('.').unwrap_or(text);
     let is_label = |label: &str| {
         let inside = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -154,10 +160,7 @@ fn is_host(text: &str) -> bool {
     };
     let last = name.rsplit('.').next();
     let ends_in_number = last.is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-    if ends_in_number {
-        return text.parse::<Ipv4Addr>().is_ok();
-    }
-    name.len() <= 253 && name.split('.').all(is_label)
+    !ends_in_number && name.len() <= 253 && name.split('.').all(is_label)
 }
 
 /// RFC 3986, section 3.3.

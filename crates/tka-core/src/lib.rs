@@ -26,7 +26,7 @@ pub mod text;
 #[cfg(test)]
 mod fuzz;
 
-pub use api_server_url::{ApiServerUrl, ApiServerUrlError};
+pub use api_server_url::{ApiServerUrl, ApiServerUrlError, is_host_name};
 pub use applicable_rules::ApplicableRules;
 pub use approval::Approval;
 pub use approver::{CannotApprove, may_decide};
@@ -35,7 +35,7 @@ pub use caller::{Caller, CallerKey, Device, Identity, UserId};
 pub use choice::RuleSelector;
 pub use escalation::{Escalation, MinorVersion, RoleRule, escalations};
 pub use instance::instance;
-pub use names::{Namespace, RoleName, RuleName};
+pub use names::{KubeconfigName, Namespace, RoleName, RuleName, is_object_name};
 pub use oversight::{ApprovableRules, Oversight, OversightError, SessionOversight};
 pub use period::Period;
 pub use refusal::Refusal;
@@ -44,4 +44,4 @@ pub use revocation::{DeviceState, Revocation, Verdict};
 pub use rule::{Access, Recording, Rule, RuleKey, SignInMode};
 pub use scope::{MAX_NAMESPACES, Namespaces, Scope};
 pub use session::{Session, SessionName, SignInTrigger};
-pub use text::{shorten, shorten_to};
+pub use text::{is_unprintable, shorten, shorten_to};

@@ -18,6 +18,14 @@ pub fn shorten_to(value: &str, characters: usize) -> String {
     }
 }
 
+/// Whether `c` cannot stand in a name that a kubeconfig holds: kubectl, editors and readers of YAML take it for a line end or for nothing, or refuse the
+/// file that has it. Those are the control characters, U+2028 and U+2029, which end a line for some, U+FEFF, which is a byte order mark, and U+FFFE and U+FFFF,
+/// which YAML forbids (<https://yaml.org/spec/1.2.2/#51-character-set>).
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
 /// Lets a type that holds a text and nothing else be read and shown as that text.
 macro_rules! text_type {
     ($type:ident) => {
