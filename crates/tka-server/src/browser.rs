@@ -76,7 +76,8 @@ impl Hosts {
     pub fn and(&self, more: &[String]) -> Self {
         let mut all = self.clone();
         if *self != Self::default() {
-            all.names.extend(more.iter().map(|name| name.to_ascii_lowercase()));
+            all.names
+                .extend(more.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase()));
         }
         all
     }

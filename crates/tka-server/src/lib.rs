@@ -45,7 +45,7 @@ mod write_timeout;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tka_core::Limits;
+use tka_core::{KubeconfigName, Limits};
 use tka_operator::{Clock, Sessions, WatchedSessions};
 use tka_tailnet::LocalApi;
 use tokio::sync::watch;
@@ -123,9 +123,9 @@ pub struct App {
 #[derive(Clone, Debug)]
 pub struct KubeconfigNames {
     /// Name of the cluster.
-    pub cluster: String,
+    pub cluster: KubeconfigName,
     /// What the name of a context begins with.
-    pub context_prefix: String,
+    pub context_prefix: KubeconfigName,
     /// What the name of a user begins with.
-    pub user_prefix: String,
+    pub user_prefix: KubeconfigName,
 }

@@ -114,7 +114,7 @@ impl RunningConfig {
             self.approval_rates = Arc::new(ApprovalRates::new(self.approval_limit));
         }
         self.parts.sessions.set_limits(session_limits(config));
-        self.parts.notifier.set_cluster(&config.operator.cluster_name);
+        self.parts.notifier.set_cluster(config.operator.cluster_name.as_str());
         let app = Arc::new(self.app(config, cluster));
         let router = http::router(
             &app,

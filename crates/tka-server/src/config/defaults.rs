@@ -5,7 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use std::path::PathBuf;
 
 use serde::de::IgnoredAny;
-use tka_core::Period;
+use tka_core::{KubeconfigName, Period};
 
 use super::sections::{
     Api, ApprovalRateLimit, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit, GatewayRateLimit, GatewayRecording,
@@ -42,6 +42,11 @@ const MAX_BINDINGS_PER_DEVICE: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 #[expect(clippy::expect_used, reason = "a literal; the tests build the defaults")]
 fn period(text: &str) -> Period {
     text.parse().expect("a period")
+}
+
+#[expect(clippy::expect_used, reason = "a literal; the tests build the defaults")]
+fn name(text: &str) -> KubeconfigName {
+    text.to_owned().try_into().expect("a name")
 }
 
 // === impl Otel ===
@@ -120,9 +125,9 @@ impl Default for Operator {
     fn default() -> Self {
         Self {
             namespace: "tka-dev".into(),
-            cluster_name: "tka-cluster".into(),
-            context_prefix: "tka-context-".into(),
-            user_prefix: "tka-user-".into(),
+            cluster_name: name("tka-cluster"),
+            context_prefix: name("tka-context-"),
+            user_prefix: name("tka-user-"),
             // A session shorter than this is over before anybody has used it, and costs the API server as much as a long one.
             // Nothing breaks below it: an account that is deleted takes its tokens with it, however long the API server made them.
             min_period: period("1m"),

@@ -139,6 +139,12 @@ fn check(key: &Key, value: &Value) -> Result<(), String> {
     let Some(expected) = key.expected().filter(|_| !is_of_type) else {
         return Err(error.to_string());
     };
+    let whole = whole(value).filter(|_| expected.starts_with("a whole number"));
+    if let Some(number) = whole.filter(|number| check(key, &Value::from(*number)).is_ok()) {
+        return Err(format!(
+            "it takes {expected}, without a zero before it and without a fraction: write {number}"
+        ));
+    }
     let is = match value {
         Value::String(text) => format!("{:?}", shorten(text)),
         Value::Array(_) => "a list".to_owned(),
@@ -154,6 +160,18 @@ fn check(key: &Key, value: &Value) -> Result<(), String> {
         ""
     };
     Err(format!("it takes {expected}, and not {is}{advice}"))
+}
+
+/// The number that `0443`, which YAML takes for a fraction, or `443.0` may mean, in quotes or not.
+fn whole(value: &Value) -> Option<u64> {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) if number.is_f64() => number.to_string(),
+        _ => return None,
+    };
+    let digits = text.strip_suffix(".0").unwrap_or(&text);
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
 }
 
 /// Puts `value` under `name`, whose parts are objects in `tree`.

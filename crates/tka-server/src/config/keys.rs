@@ -154,10 +154,9 @@ impl Key {
         ["integer", "boolean"].iter().any(|name| self.schema["type"] == **name)
     }
 
-    /// Whether it may be there without a value: it holds labels or a list, or is not looked at.
+    /// Whether it may be there without a value: it holds labels, as a section holds settings, or is not looked at. An empty list is written `[]`.
     pub(super) fn may_be_empty(&self) -> bool {
-        let holds_many = ["object", "array"].iter().any(|name| self.schema["type"] == **name);
-        self.is_ignored() || holds_many && !self.must_have_items()
+        self.is_ignored() || self.schema["type"] == "object"
     }
 
     /// Whether it is a list that must not be there without an item: to take that for the default would lift what it restricts.
@@ -183,9 +182,11 @@ impl Key {
             "integer" => {
                 let mut expected = "a whole number".to_owned();
                 let (min, max) = (self.schema["minimum"].as_u64(), max_of(&self.schema));
-                if let (Some(min), Some(max)) = (min, max) {
-                    let _ = write!(expected, " from {min} to {max}");
-                }
+                let _ = match (min, max) {
+                    (Some(min), Some(max)) => write!(expected, " from {min} to {max}"),
+                    (Some(min), None) => write!(expected, " from {min}"),
+                    _ => Ok(()),
+                };
                 Some(expected)
             }
             _ => None,

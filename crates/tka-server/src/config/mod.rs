@@ -4,12 +4,14 @@
 //! restart ([`keys`] reads that). The reference page, the JSON schema and the chart's values come from it ([`mod@reference`]), and so do the
 //! errors ([`Source::load`]).
 
+mod addresses;
 mod defaults;
 mod document;
 mod given;
 pub mod keys;
 mod load;
 mod merge;
+mod names;
 mod nearest;
 mod notifications;
 mod problem;

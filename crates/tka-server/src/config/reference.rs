@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
+use tka_core::is_unprintable;
 
 use super::keys::{Key, keys, max_of};
 
@@ -27,7 +28,7 @@ pub fn page(page: &str) -> Option<String> {
 /// `schema`, charts/tka/values.schema.json, with the present keys. Nothing where it has no place for them.
 #[must_use]
 pub fn chart_schema(schema: &str) -> Option<String> {
-    let values = format!("{:#}", chart_values()).replace('\n', "\n    ");
+    let values = escaped(&format!("{:#}", chart_values())).replace('\n', "\n    ");
     between(schema, VALUES, &format!("    \"config\": {values},\n"))
 }
 
@@ -36,7 +37,16 @@ pub fn chart_schema(schema: &str) -> Option<String> {
 pub fn schema() -> String {
     let mut schema = published(keys().schema(), &|_| true);
     schema["title"] = "The configuration of tka-server".into();
-    format!("{:#}\n", sorted(&schema))
+    escaped(&format!("{:#}\n", sorted(&schema)))
+}
+
+/// `json` in which all is to be seen: patterns of names hold what an editor shows as nothing, or as the end of a line.
+fn escaped(json: &str) -> String {
+    let escape = |c: char| match c {
+        c if is_unprintable(c) && c != '\n' => format!("\\u{:04x}", u32::from(c)),
+        c => c.to_string(),
+    };
+    json.chars().map(escape).collect()
 }
 
 /// The keys whose change needs a restart, for the chart: it restarts the pods at a change of these and no other.
@@ -257,6 +267,32 @@ mod tests {
             "otel: {endpoint: 'otel:0'}",
             "otel: {endpoint: ':4317'}",
             "operator: {clusterName: ''}",
+            "operator: {clusterName: '  '}",
+            r#"operator: {clusterName: "a\u2028b"}"#,
+            r#"operator: {contextPrefix: "a\n"}"#,
+            r#"operator: {userPrefix: "\x85"}"#,
+            r#"operator: {userPrefix: "a\uFEFF"}"#,
+            "operator: {namespace: ''}",
+            "operator: {namespace: 'A B'}",
+            "operator: {namespace: a.b}",
+            "tailscale: {port: 0}",
+            "tailscale: {capName: 'a b'}",
+            "tailscale: {socket: ''}",
+            "health: {port: 0}",
+            "health: {address: localhost}",
+            "server: {allowedHosts: ~}",
+            "server: {allowedHosts: ['https://a/']}",
+            "server: {allowedHosts: ['a:8443']}",
+            "server: {allowedHosts: [10.0.0.1]}",
+            "server: {allowedHosts: ['*.example.com']}",
+            "server: {allowedHosts: [a, '']}",
+            "gateway: {recording: {s3: {bucket: 's3://b'}}}",
+            "gateway: {recording: {s3: {bucket: b, endpoint: minio}}}",
+            "gateway: {recording: {s3: {bucket: b, endpoint: 'https://u:p@minio'}}}",
+            "gateway: {recording: {s3: {bucket: b, region: 'eu 1'}}}",
+            "clusterInfo: {configMapRef: {name: 'A b'}}",
+            "clusterInfo: {configMapRef: {namespace: a.b}}",
+            "clusterInfo: {configMapRef: {keys: {caData: 'a b'}}}",
             "log: {format: xml}",
             "debug: 1",
             "port: 1",

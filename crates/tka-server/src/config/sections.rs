@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use tka_core::Period;
+use tka_core::{KubeconfigName, Period};
 
 use super::notifications::Notifications;
-use super::values;
+use super::{addresses, names, values};
 
 /// All settings. A key that is not known refuses the configuration: a misspelt restriction must not widen access.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema, Serialize)]
@@ -103,17 +103,19 @@ pub struct Tailscale {
     #[schemars(extend("x-inert" = true, "x-chart" = true))]
     pub hostname: String,
     /// Port on the tailnet; HTTPS with the tailnet's certificate on 443, HTTP inside the tailnet's encryption on any other.
-    #[schemars(extend("x-chart" = true))]
+    #[serde(deserialize_with = "values::port")]
+    #[schemars(range(min = 1), extend("x-chart" = true))]
     pub port: u16,
     /// Name of the tailnet, for the CLI as well.
     #[schemars(extend("x-inert" = true, "x-chart" = true))]
     pub tailnet: String,
     /// The capability whose values are rules.
-    #[serde(deserialize_with = "values::name")]
-    #[schemars(length(min = 1))]
+    #[serde(deserialize_with = "names::capability")]
+    #[schemars(schema_with = "names::capability_schema")]
     pub cap_name: String,
     /// The unix socket of the tailscaled beside the server.
-    #[schemars(extend("x-chart" = true))]
+    #[serde(deserialize_with = "values::path")]
+    #[schemars(length(min = 1), extend("x-chart" = true))]
     pub socket: PathBuf,
     /// How long a session may go on while tailscaled cannot say whether its rule still stands; then it is revoked.
     #[schemars(schema_with = "values::duration", extend("x-live" = true))]
@@ -141,10 +143,10 @@ pub struct Server {
     /// sooner than an answer may take.
     #[schemars(schema_with = "values::duration")]
     pub idle_timeout: Period,
-    /// Names by which the server is called beside those of its node. Any other `Host` is refused, so that a page that lets its name point here cannot
+    /// Names by which the server is called beside those of its node, without scheme and port. Any other `Host` is refused, so that a page that lets its name point here cannot
     /// act for the caller. `a,b` in the environment.
-    #[serde(deserialize_with = "values::list")]
-    #[schemars(inner(length(min = 1)), extend("x-live" = true))]
+    #[serde(deserialize_with = "addresses::hosts")]
+    #[schemars(schema_with = "addresses::hosts_schema", extend("x-live" = true))]
     pub allowed_hosts: Vec<String>,
     /// How many requests one device may send.
     pub rate_limit: RateLimit,
@@ -226,8 +228,8 @@ pub struct Gateway {
     pub rate_limit: GatewayRateLimit,
     /// How many requests, watches and streams of one session may be under way at a time.
     pub max_requests_per_session: NonZeroU32,
-    /// How many requests, watches and streams may be under way in all. Fewer than `server.maxConnections`, so that people can sign in and out
-    /// whatever is carried.
+    /// How many requests, watches and streams may be under way in all. With the gateway it must be less than `server.maxConnections`, so that people can
+    /// sign in and out whatever is carried.
     pub max_requests: NonZeroU32,
     /// How long nothing of an answer may be read before its connection is closed; over HTTP/2 its stream is reset.
     #[schemars(schema_with = "values::duration")]
@@ -256,7 +258,7 @@ pub struct GatewayRecording {
     #[serde(deserialize_with = "values::recipients", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1), inner(length(min = 1)))]
     pub recipients: Vec<String>,
-    /// How many days after its end a recording is removed; never when `0`.
+    /// How many days after its end a recording is removed from the folder; never when `0`. A bucket has lifecycle rules of its own.
     pub retention_days: u32,
 }
 
@@ -266,10 +268,16 @@ pub struct GatewayRecording {
 pub struct S3 {
     /// Bucket in which recordings are kept instead of a folder. Credentials are those that AWS' programs find: `AWS_ACCESS_KEY_ID` and
     /// `AWS_SECRET_ACCESS_KEY`, a web identity, or the instance's.
+    #[serde(deserialize_with = "names::bucket_or_none")]
+    #[schemars(schema_with = "names::bucket_or_none_schema")]
     pub bucket: String,
     /// URL of the store, where it is not AWS' own: `https://minio.example.com`.
+    #[serde(deserialize_with = "addresses::store")]
+    #[schemars(schema_with = "addresses::store_schema")]
     pub endpoint: String,
     /// Region of the bucket; `us-east-1` when empty.
+    #[serde(deserialize_with = "names::region_or_none")]
+    #[schemars(schema_with = "names::region_or_none_schema")]
     pub region: String,
     /// What objects' names begin with: `tka/recordings`.
     pub prefix: String,
@@ -327,19 +335,19 @@ impl From<GatewayRateLimit> for RateLimit {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Operator {
     /// Where the sessions live.
-    #[serde(deserialize_with = "values::name")]
-    #[schemars(length(min = 1), extend("x-chart" = true))]
+    #[serde(deserialize_with = "names::namespace")]
+    #[schemars(schema_with = "names::namespace_schema", extend("x-chart" = true))]
     pub namespace: String,
     /// Name of the cluster in kubeconfigs.
-    #[serde(deserialize_with = "values::name")]
-    #[schemars(length(min = 1), extend("x-live" = true))]
-    pub cluster_name: String,
+    #[serde(deserialize_with = "names::cluster")]
+    #[schemars(schema_with = "names::cluster_schema", extend("x-live" = true))]
+    pub cluster_name: KubeconfigName,
     /// What the name of a kubeconfig's context begins with.
-    #[schemars(extend("x-live" = true))]
-    pub context_prefix: String,
+    #[schemars(schema_with = "names::kubeconfig_name", extend("x-live" = true))]
+    pub context_prefix: KubeconfigName,
     /// What the name of a kubeconfig's user begins with.
-    #[schemars(extend("x-live" = true))]
-    pub user_prefix: String,
+    #[schemars(schema_with = "names::kubeconfig_name", extend("x-live" = true))]
+    pub user_prefix: KubeconfigName,
     /// The shortest period that a rule may give.
     #[schemars(schema_with = "values::duration", extend("x-live" = true))]
     pub min_period: Period,
@@ -380,10 +388,12 @@ pub struct Health {
     /// `/metrics/controller`. `/readyz` and `/ready` say whether the tailnet answers, the sessions are known, and the node is served by the names and
     /// addresses it has. They say whether audit records can be written and the certificate is valid. They also tell what the version of Kubernetes
     /// lacks, which of `roles` the cluster does not have, and how webhooks stand.
-    #[schemars(with = "String", extend("x-chart" = true))]
+    #[serde(deserialize_with = "addresses::ip")]
+    #[schemars(schema_with = "addresses::ip_schema", extend("x-chart" = true))]
     pub address: IpAddr,
     /// Port of the health listener.
-    #[schemars(extend("x-chart" = true))]
+    #[serde(deserialize_with = "values::port")]
+    #[schemars(range(min = 1), extend("x-chart" = true))]
     pub port: u16,
 }
 
@@ -418,10 +428,12 @@ pub struct ConfigMapRef {
     #[schemars(extend("x-live" = true, "x-chart" = true))]
     pub enabled: bool,
     /// Name of the ConfigMap: kubeadm's by default.
-    #[schemars(extend("x-live" = true, "x-chart" = true))]
+    #[serde(deserialize_with = "names::object_or_none")]
+    #[schemars(schema_with = "names::object_or_none_schema", extend("x-live" = true, "x-chart" = true))]
     pub name: String,
     /// Namespace of the ConfigMap.
-    #[schemars(extend("x-live" = true, "x-chart" = true))]
+    #[serde(deserialize_with = "names::namespace_or_none")]
+    #[schemars(schema_with = "names::namespace_or_none_schema", extend("x-live" = true, "x-chart" = true))]
     pub namespace: String,
     /// Which of its keys say what.
     pub keys: ConfigMapKeys,
@@ -432,16 +444,20 @@ pub struct ConfigMapRef {
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ConfigMapKeys {
     /// The ConfigMap's key with the URL.
-    #[schemars(schema_with = "values::config_map_key", extend("x-live" = true))]
+    #[serde(deserialize_with = "names::key_or_none")]
+    #[schemars(schema_with = "names::key_or_none_schema", extend("x-live" = true))]
     pub api_endpoint: String,
     /// The ConfigMap's key with the certificate authority, PEM in base64.
-    #[schemars(schema_with = "values::config_map_key", extend("x-live" = true))]
+    #[serde(deserialize_with = "names::key_or_none")]
+    #[schemars(schema_with = "names::key_or_none_schema", extend("x-live" = true))]
     pub ca_data: String,
     /// The ConfigMap's key that says whether clients skip verifying.
-    #[schemars(schema_with = "values::config_map_key", extend("x-live" = true))]
+    #[serde(deserialize_with = "names::key_or_none")]
+    #[schemars(schema_with = "names::key_or_none_schema", extend("x-live" = true))]
     pub insecure: String,
     /// The ConfigMap's key with a kubeconfig, which is used when the first is absent. Of its first cluster count the server, the authority and
     /// `tls-server-name`, as kubectl reads them.
-    #[schemars(schema_with = "values::config_map_key", extend("x-live" = true))]
+    #[serde(deserialize_with = "names::key_or_none")]
+    #[schemars(schema_with = "names::key_or_none_schema", extend("x-live" = true))]
     pub kubeconfig: String,
 }

@@ -1,13 +1,16 @@
 //! Values that take more than their type says, and what the schema says of them.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
 
 use axum::http::uri::Authority;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error};
 use serde_json::Value;
-use tka_core::{Period, shorten};
+use tka_core::{Period, is_host_name, shorten};
 use tka_operator::LONGEST_CREDENTIAL;
 use tka_recording::Recipients;
 
@@ -40,19 +43,25 @@ fn is_host_and_port(text: &str) -> bool {
         return false;
     };
     let host = authority.host();
+    let is_host = is_host_name(host) || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
     let has_port = || authority.port_u16().is_some_and(|port| port > 0);
-    !host.is_empty() && !text.contains('@') && (host.len() == text.len() || has_port())
+    is_host && !text.contains('@') && (host.len() == text.len() || has_port())
 }
 
-/// A name that is not empty: nothing is found under an empty one.
-pub(super) fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let name = String::deserialize(deserializer)?;
-    if name.is_empty() {
+/// A path that is not empty: nothing is found under an empty one.
+pub(super) fn path<'de, D: Deserializer<'de>>(deserializer: D) -> Result<PathBuf, D::Error> {
+    let path = PathBuf::deserialize(deserializer)?;
+    if path.as_os_str().is_empty() {
         return Err(D::Error::custom(
             "it is empty: give it a value, or leave it out for the default",
         ));
     }
-    Ok(name)
+    Ok(path)
+}
+
+/// A port that callers can name: 0 is any that is free.
+pub(super) fn port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u16, D::Error> {
+    NonZeroU16::deserialize(deserializer).map(NonZeroU16::get)
 }
 
 /// Labels are a map in a file, and `a=b,c=d` in the environment. The original takes a number or a switch for its text.
@@ -140,11 +149,6 @@ pub(super) fn host_and_port(_: &mut SchemaGenerator) -> Schema {
     let host = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])";
     let port = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
     json_schema!({"type": "string", "pattern": format!("^({host}(:{port})?)?$")})
-}
-
-/// A key of a ConfigMap (<https://kubernetes.io/docs/concepts/configuration/configmap/#configmap-object>), or none.
-pub(super) fn config_map_key(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "pattern": "^[-._a-zA-Z0-9]*$", "maxLength": 253})
 }
 
 /// Alternatives that each have a description of their own, as one list of words.

@@ -275,7 +275,7 @@ pub(super) fn exec(app: &App, session: &Session) -> Exec {
 fn entry_names(app: &App, caller: &Caller) -> EntryNames {
     let short_name = caller.short_name();
     EntryNames::new(
-        app.names.cluster.clone(),
+        app.names.cluster.to_string(),
         format!("{}{short_name}", app.names.user_prefix),
         format!("{}{short_name}", app.names.context_prefix),
     )

@@ -18,7 +18,7 @@ fn reload(text: &str) -> (tempfile::TempDir, Reload, Applied) {
     let applied = Applied::default();
     let seen = Arc::clone(&applied);
     let apply: Apply = Box::new(move |config| {
-        if config.operator.cluster_name == "odd" {
+        if config.operator.cluster_name.as_str() == "odd" {
             return Err("odd".into());
         }
         seen.lock().unwrap().push(config.clone());

@@ -211,6 +211,19 @@ mod tests {
         );
     }
 
+    /// What `config check` takes must not keep the server from starting.
+    #[tokio::test]
+    async fn every_address_that_the_configuration_takes_can_be_sent_to() {
+        for endpoint in ["h", "otel:4317", "otel_collector.a-b:65535", "10.0.0.1", "[::1]:4317"] {
+            for insecure in [true, false] {
+                let text = serde_json::json!({"endpoint": endpoint, "insecure": insecure});
+                let otel: Otel = serde_json::from_value(text).unwrap();
+                let built = provider(&otel, |_| None);
+                assert!(built.is_ok_and(|provider| provider.is_some()), "{endpoint}");
+            }
+        }
+    }
+
     #[tokio::test]
     async fn address_that_is_none_is_said() {
         assert!(provider(&otel("127.0.0.1:4317"), |_| None).unwrap().is_some());

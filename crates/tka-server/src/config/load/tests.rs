@@ -170,7 +170,7 @@ fn every_key_can_come_from_the_environment() {
     assert!(config.cluster_info.insecure_skip_tls_verify);
     assert_eq!(config.cluster_info.config_map_ref.keys.ca_data, "ca");
     assert_eq!(config.server.read_timeout.to_string(), "1m30s");
-    assert_eq!(config.operator.cluster_name, "prod #1");
+    assert_eq!(config.operator.cluster_name.as_str(), "prod #1");
     assert_eq!(config.cluster_info.ca_data, "-----BEGIN\nx");
     assert_eq!(config.health.address.to_string(), "::");
     assert_eq!(config.health.port, 8080);
@@ -198,7 +198,7 @@ xyzzy: {a: b}
         wrong(text),
         [
             "2: tailscale.prot: there is no such key; did you mean tailscale.port?",
-            "3: tailscale.port: it takes a whole number from 0 to 65535, and not 70000",
+            "3: tailscale.port: it takes a whole number from 1 to 65535, and not 70000",
             "5: operator.machine: there is no such key; did you mean operator.machines?",
             "6: operator.minPeriod: \"5 minutes\" is not a duration: write \"5m\"",
             "7: operator.maxCredentialPeriod: 1h0m1s is too long: a credential lives for an hour at the most",
@@ -262,9 +262,9 @@ fn wrong_values_of_the_environment_and_of_flags_are_named() {
         .to_string();
     for line in [
         "1: debug: it takes true or false, and not 2",
-        "TKA_TAILSCALE_PORT in the environment: tailscale.port: it takes a whole number from 0 to 65535, and not 70000",
+        "TKA_TAILSCALE_PORT in the environment: tailscale.port: it takes a whole number from 1 to 65535, and not 70000",
         "TKA_OPERATOR_MINPERIOD in the environment: operator.minPeriod: \"soon\" is not a duration",
-        "the flags: health.port: it takes a whole number from 0 to 65535, and not \"x\"",
+        "the flags: health.port: it takes a whole number from 1 to 65535, and not \"x\"",
     ] {
         assert!(error.contains(line), "{line}: {error}");
     }
@@ -306,7 +306,7 @@ fn key_that_is_given_twice_is_refused() {
 /// `cases.md 9`
 #[test]
 fn empty_section_is_the_defaults() {
-    let text = "tailscale:\nserver: {rateLimit: , allowedHosts: }\nclusterInfo:\n  labels:\n  configMapRef: {keys: ~}\noutput:\n";
+    let text = "tailscale:\nserver: {rateLimit: }\nclusterInfo:\n  labels:\n  configMapRef: {keys: ~}\noutput:\n";
     let config = from(text, &[("TKA_TAILSCALE_HOSTNAME", "x")], &[]).unwrap();
     assert_eq!((config.tailscale.port, config.tailscale.hostname.as_str()), (443, "x"));
     assert_eq!(config.cluster_info.config_map_ref.keys.ca_data, "caData");
@@ -321,7 +321,7 @@ fn numbers_and_switches_may_stand_in_quotes() {
     let read = (config.tailscale.port, config.health.port, config.debug);
     assert_eq!(read, (80, 81, true));
     assert_eq!(config.operator.max_sessions_per_device.get(), 7);
-    assert_eq!(config.operator.cluster_name, "1e3");
+    assert_eq!(config.operator.cluster_name.as_str(), "1e3");
     for port in [
         "''", "' 443'", "'443 '", "'+443'", "'0443'", "'0x1bb'", "'4_43'", "'443.0'", "'true'", "'70000'", "443.5",
     ] {
@@ -332,6 +332,126 @@ fn numbers_and_switches_may_stand_in_quotes() {
         let why = why(&format!("operator: {{machines: {machines}}}"), &[]);
         assert!(why.contains("operator.machines"), "{machines}: {why}");
     }
+}
+
+/// YAML takes `0443` for a fraction, and a person does not.
+#[test]
+fn number_that_begins_with_a_zero_is_refused_with_the_number() {
+    for port in ["0443", "'0443'", "443.0", "'00443'"] {
+        assert_eq!(
+            wrong(&format!("tailscale: {{port: {port}}}")),
+            [
+                "1: tailscale.port: it takes a whole number from 1 to 65535, without a zero before it and without a fraction: write 443"
+            ],
+            "{port}"
+        );
+    }
+    let zero = [
+        "gateway: {recording: {maxBytes: 0}}",
+        "gateway: {recording: {maxBytes: 0.0}}",
+    ]
+    .map(wrong);
+    assert_eq!(
+        zero[0],
+        ["1: gateway.recording.maxBytes: it takes a whole number from 1, and not 0"]
+    );
+    assert!(zero[1][0].ends_with("from 1, and not 0.0"), "{zero:?}");
+    assert!(wrong("tailscale: {port: 70000.0}")[0].ends_with("and not 70000.0"));
+}
+
+/// In our words, and with what to write.
+#[test]
+fn name_or_address_that_cannot_be_one_is_refused_with_advice() {
+    for (text, expected) in [
+        (
+            r#"operator: {clusterName: "a\Lb"}"#,
+            "operator.clusterName: it contains U+2028, and no kubeconfig can have control characters, line ends or byte order marks in a \
+             name: write it on one line, such as \"prod\"",
+        ),
+        (
+            r#"operator: {contextPrefix: "a\nb"}"#,
+            "operator.contextPrefix: it contains U+000A",
+        ),
+        (
+            r#"operator: {userPrefix: "a\x7fb"}"#,
+            "operator.userPrefix: it contains U+007F",
+        ),
+        (
+            "operator: {namespace: A B}",
+            "operator.namespace: \"A B\" cannot be the name of a namespace: write small letters",
+        ),
+        (
+            "clusterInfo: {configMapRef: {name: A b}}",
+            "clusterInfo.configMapRef.name: \"A b\" cannot be the name of a ConfigMap: write small letters",
+        ),
+        (
+            "clusterInfo: {configMapRef: {keys: {caData: a b}}}",
+            "clusterInfo.configMapRef.keys.caData: \"a b\" cannot be the name of a key in a ConfigMap",
+        ),
+        (
+            "tailscale: {capName: 'c/d '}",
+            "tailscale.capName: \"c/d \" cannot be the name of a capability: write it as the tailnet policy has it",
+        ),
+        ("tailscale: {socket: ''}", "tailscale.socket: it is empty"),
+        (
+            "tailscale: {port: 0}",
+            "tailscale.port: it takes a whole number from 1 to 65535, and not 0",
+        ),
+        (
+            "health: {address: localhost}",
+            "health.address: \"localhost\" is not an IP address: write \"127.0.0.1\" for this machine alone, or \"0.0.0.0\" for all addresses",
+        ),
+        (
+            "gateway: {recording: {s3: {bucket: 's3://b'}}}",
+            "gateway.recording.s3.bucket: \"s3://b\" cannot be the name of a bucket: write its name alone",
+        ),
+        (
+            "gateway: {recording: {s3: {bucket: b, endpoint: 'https://u:hunter2@s'}}}",
+            "gateway.recording.s3.endpoint: \"…@s\" is not the URL of a store: write https://",
+        ),
+        (
+            "otel: {endpoint: 'a!b:4317'}",
+            "otel.endpoint: \"a!b:4317\" is not HOST:PORT",
+        ),
+    ] {
+        let wrong = wrong(text);
+        assert!(
+            wrong.len() == 1 && wrong[0].starts_with(&format!("1: {expected}")),
+            "{text}: {wrong:?}"
+        );
+    }
+}
+
+/// An entry that no `Host` can be would be taken for one that lets requests in.
+#[test]
+fn allowed_hosts_are_names_that_a_request_can_have() {
+    for (host, expected) in [
+        ("https://a/", "is a URL: write its host alone, \"a\""),
+        ("https://a:8443/x", "is a URL: write its host alone, \"a\""),
+        ("https://u:hunter2@a/", "is a URL: write its host alone"),
+        ("a:8443", "has a port, and any port is let in: write \"a\""),
+        ("10.0.0.1", "is an address"),
+        ("fd00::1", "is an address"),
+        ("[fd00::1]", "is an address"),
+        ("bücher.example", "is not in ASCII: write it as DNS has it, with xn--"),
+        ("*.example.com", "is not the name of a host"),
+        ("a b", "is not the name of a host"),
+    ] {
+        let wrong = wrong(&format!("server: {{allowedHosts: [kube.example.com, '{host}']}}"));
+        assert!(
+            wrong[0].starts_with("1: server.allowedHosts: \"") && wrong[0].contains(expected),
+            "{host}: {wrong:?}"
+        );
+        assert!(!wrong[0].contains("hunter2"), "{wrong:?}");
+    }
+    let hosts = |list: &str| {
+        from(&format!("server: {{allowedHosts: {list}}}"), &[], &[])
+            .unwrap()
+            .server
+            .allowed_hosts
+    };
+    assert_eq!(hosts("[Kube.example.com., a_b]"), ["Kube.example.com.", "a_b"]);
+    assert_eq!(hosts("[]"), [""; 0]);
 }
 
 /// `cases.md 4`: a limit without a value is not no limit.

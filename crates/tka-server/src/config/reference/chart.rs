@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tka_core::ApiServerUrl;
+use tka_core::{ApiServerUrl, is_object_name};
 
 const CHART: &str = include_str!("../../../../../charts/tka/values.schema.json");
 
@@ -128,6 +128,25 @@ fn control_url_has_a_port_that_there_is() {
         "https://user:pw@k",
     ] {
         assert!(!validator.is_valid(&url.into()), "{url}");
+    }
+}
+
+#[test]
+fn config_map_is_called_as_the_server_takes_it() {
+    let validator = validator("/properties/clusterInfo/properties/configMap/properties/name");
+    for name in [
+        "cluster-info",
+        "kube-root-ca.crt",
+        "1",
+        "",
+        "A b",
+        "a_b",
+        "-a",
+        "a.",
+        "a..b",
+        "a/b",
+    ] {
+        assert_eq!(validator.is_valid(&name.into()), is_object_name(name), "{name:?}");
     }
 }
 
