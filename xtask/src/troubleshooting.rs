@@ -71,7 +71,7 @@ const ENUMS: [(&str, &str, &str); 32] = [
     ("gateway", "crates/tka-server/src/gateway/shared.rs", "GatewayError"),
     (
         "recordings",
-        "crates/tka-server/src/gateway/recording.rs",
+        "crates/tka-server/src/config/recordings.rs",
         "RecordingsError",
     ),
     (

@@ -15,6 +15,7 @@ mod names;
 mod nearest;
 mod notifications;
 mod problem;
+mod recordings;
 pub mod reference;
 mod sections;
 mod values;
@@ -23,6 +24,7 @@ pub use load::{Loaded, Setting, Source};
 pub use merge::{Change, merge};
 pub use notifications::{Notifications, UrlError, Webhook, WebhookFormat, WebhookUrl, is_loopback};
 pub use problem::{ConfigError, Location, Problem, Problems};
+pub use recordings::{RecordingPlace, RecordingsError};
 pub use sections::{
     Api, ApprovalRateLimit, AuditLog, ClusterInfo, Config, ConfigMapKeys, ConfigMapRef, Gateway, GatewayAudit,
     GatewayRecording, Health, Log, LogFormat, Operator, Otel, RateLimit, S3, Server, Tailscale, Tls,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures::TryStreamExt;
 use tka_recording::{Content, Details, Encoding, Reader, RecordingName, SinkError};
 
-use super::recording::{RecordingsError, reader};
-use crate::config;
+use super::recording::reader;
+use crate::config::{self, RecordingsError};
 use crate::connections::ConnectionPermit;
 
 /// Where recordings are read. It is there with and without a gateway: what was recorded can be read when recording is over.

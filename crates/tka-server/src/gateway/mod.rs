@@ -31,7 +31,6 @@ use crate::App;
 
 pub(crate) use self::access::wait_until_known;
 pub use self::archive::RecordingArchive;
-pub use self::recording::RecordingsError;
 pub use self::retention::run_retention;
 pub use self::shared::{Gateway, GatewayError};
 pub use self::streams::GatewaySessions;

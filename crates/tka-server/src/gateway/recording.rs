@@ -7,13 +7,12 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use thiserror::Error;
 use tka_api::http::GATEWAY_MESSAGE;
 use tka_gateway::request_info::PodAccess;
 use tka_gateway::tap::{Origin, Tap};
 use tka_gateway::{Cut, CutKind, Unrecordable, recordable};
 use tka_recording::frames::Side;
-use tka_recording::seal::{RecipientError, Recipients, Sealed};
+use tka_recording::seal::{Recipients, Sealed};
 use tka_recording::sink::folder::Folder;
 use tka_recording::sink::objects::Objects;
 use tka_recording::sink::s3::{Bucket, StoreError};
@@ -22,7 +21,7 @@ use tka_recording::{Backlog, Limits, Outcome, Reader, RecordError, Recorder, Rec
 use super::reasons::SpdyFallbackReasons;
 use crate::App;
 use crate::answer::Failure;
-use crate::config::{GatewayRecording, S3};
+use crate::config::{GatewayRecording, RecordingPlace, RecordingsError, S3};
 
 /// How much may wait to be written of all streams that do not wait for their recordings, in bytes.
 const BACKLOG: usize = 64 * 1024 * 1024;
@@ -51,25 +50,6 @@ pub(super) enum RecordingPlan {
     BestEffort,
     /// It is recorded, and nothing of it is seen that is not.
     Required,
-}
-
-/// Why recordings cannot be kept as the configuration says.
-#[derive(Debug, Error)]
-pub enum RecordingsError {
-    /// There are two places.
-    #[error("gateway.recording.folder and gateway.recording.s3.bucket are two answers to one question: leave one out")]
-    Two,
-    /// There is none, and something that only has a meaning with one.
-    #[error(
-        "{0} has no meaning without gateway.recording.folder or gateway.recording.s3.bucket: set one, or leave it out"
-    )]
-    None(&'static str),
-    /// They cannot be sealed.
-    #[error("recordings cannot be sealed")]
-    Recipients(#[from] RecipientError),
-    /// The store cannot be used.
-    #[error("recordings cannot be put into gateway.recording.s3")]
-    Store(#[from] StoreError),
 }
 
 /// Why a request is refused where all must be recorded.
@@ -280,26 +260,20 @@ enum RecordingStore {
 }
 
 fn place(settings: &GatewayRecording) -> Result<Option<RecordingStore>, RecordingsError> {
-    let S3 {
-        bucket,
-        endpoint,
-        region,
-        prefix,
-    } = settings.s3.clone();
-    match (settings.folder(), bucket.is_empty()) {
-        (Some(_), false) => Err(RecordingsError::Two),
-        (Some(folder), true) => Ok(Some(RecordingStore::Folder(Folder::new(folder)))),
-        (None, true) if !settings.recipients.is_empty() => Err(RecordingsError::None("gateway.recording.recipients")),
-        (None, true) if !(endpoint.is_empty() && prefix.is_empty()) => {
-            Err(RecordingsError::None("gateway.recording.s3"))
-        }
-        (None, true) => Ok(None),
-        (None, false) => {
-            let name = bucket;
-            let bucket = Bucket { name, endpoint, region };
-            Ok(Some(RecordingStore::Objects(Objects::new(bucket.open()?, &prefix))))
-        }
-    }
+    let place = settings.place()?.map(|place| match place {
+        RecordingPlace::Folder(folder) => Ok(RecordingStore::Folder(Folder::new(folder))),
+        RecordingPlace::Bucket(s3) => open(s3).map(RecordingStore::Objects),
+    });
+    place.transpose().map_err(Into::into)
+}
+
+fn open(s3: &S3) -> Result<Objects, StoreError> {
+    let bucket = Bucket {
+        name: s3.bucket.clone(),
+        endpoint: s3.endpoint.clone(),
+        region: s3.region.clone(),
+    };
+    Ok(Objects::new(bucket.open()?, &s3.prefix))
 }
 
 /// What is done about a request of a rule that has `recording`.
@@ -334,7 +308,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn recordings_are_kept_in_one_place() {
+    fn recordings_are_kept_where_the_settings_say() {
         let settings = |folder: &str, bucket: &str| {
             let mut settings = GatewayRecording {
                 folder: folder.into(),
@@ -347,17 +321,6 @@ mod tests {
         assert!(matches!(settings("/r", ""), Ok(Some(_))));
         assert!(matches!(settings("", "b"), Ok(Some(_))));
         assert!(matches!(settings("/r", "b"), Err(RecordingsError::Two)));
-        let mut nowhere = GatewayRecording::default();
-        nowhere.s3.endpoint = "https://minio.example.com".into();
-        assert!(matches!(
-            sink(&nowhere),
-            Err(RecordingsError::None("gateway.recording.s3"))
-        ));
-        let nowhere = GatewayRecording {
-            recipients: vec!["age1".into()],
-            ..GatewayRecording::default()
-        };
-        assert!(matches!(sink(&nowhere), Err(RecordingsError::None(_))));
     }
 
     #[test]

@@ -8,10 +8,10 @@ use thiserror::Error;
 use tka_gateway::{Upstream, UpstreamError};
 
 use super::elevations::Elevations;
-use super::recording::{Recordings, RecordingsError};
+use super::recording::Recordings;
 use super::refusals::OnUseRefusals;
 use super::streams::GatewaySessions;
-use crate::config;
+use crate::config::{self, RecordingsError};
 use crate::rates::Rates;
 
 /// What carrying requests needs, beside what every request needs.
