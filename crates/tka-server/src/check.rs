@@ -126,10 +126,18 @@ mod tests {
         );
         let url = checked("clusterInfo:\n  apiEndpoint: https://user:hunter2@k\n").unwrap_err();
         assert!(url.starts_with("f:2: ") && !url.contains("hunter2"), "{url}");
-        let ca = checked("clusterInfo:\n  apiEndpoint: https://k\n  caData: Tk9ORQ\n").unwrap_err();
+        for endpoint in ["https://k", "''"] {
+            let text = format!("clusterInfo:\n  apiEndpoint: {endpoint}\n  caData: Tk9ORQ\n");
+            let ca = checked(&text).unwrap_err();
+            assert!(
+                ca.starts_with("f:3: clusterInfo.caData: ") && !ca.contains("Tk9ORQ"),
+                "{ca}"
+            );
+        }
+        let recordings = checked("gateway:\n  recording:\n    s3: {prefix: p}\n").unwrap_err();
         assert!(
-            ca.starts_with("f:3: clusterInfo.caData: ") && !ca.contains("Tk9ORQ"),
-            "{ca}"
+            recordings.starts_with("f:3: gateway.recording.s3.prefix: "),
+            "{recordings}"
         );
     }
 

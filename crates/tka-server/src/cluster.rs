@@ -107,15 +107,20 @@ pub enum ClusterError {
 }
 
 /// What `config` itself says of how people reach the API server; nothing where a ConfigMap says it.
+///
+/// What is there is checked first, whatever is missing: that may come from a flag, and what is wrong stays wrong then.
 pub fn settled(config: &config::ClusterInfo) -> Result<Option<ClusterInfo>, ClusterError> {
-    match (config.api_endpoint.is_empty(), config.config_map_ref.enabled) {
-        (true, false) => Err(ClusterError::Missing),
-        (false, true) => Err(ClusterError::Both),
-        (true, true) => Ok(None),
-        (false, false) => Ok(Some(ClusterInfo {
-            server_url: url(&config.api_endpoint)?,
+    let given = (!config.api_endpoint.is_empty()).then_some(&config.api_endpoint);
+    let server_url = given.map(|text| url(text)).transpose()?;
+    let ca_data = authority(&config.ca_data)?;
+    match (server_url, config.config_map_ref.enabled) {
+        (None, false) => Err(ClusterError::Missing),
+        (Some(_), true) => Err(ClusterError::Both),
+        (None, true) => Ok(None),
+        (Some(server_url), false) => Ok(Some(ClusterInfo {
+            server_url,
             insecure_skip_tls_verify: config.insecure_skip_tls_verify,
-            ca_data: authority(&config.ca_data)?,
+            ca_data,
             tls_server_name: None,
             labels: config.labels.clone(),
             instance: None,

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tka_kubeconfig::NotUtf8;
 
+use super::contradictions::contradictions;
 use super::document::{self, NoSettings};
 use super::given::ParsedSettings;
 use super::keys::{KeyKind, keys};
@@ -76,10 +77,30 @@ impl Source {
         bytes: Vec<u8>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Loaded, ConfigError> {
+        let (config, places) = self.given(file.as_deref(), &bytes, environment)?.config()?;
+        let problems = contradictions(&config, &places);
+        if !problems.is_empty() {
+            return Err(ConfigError::Wrong(Problems(problems)));
+        }
+        Ok(Loaded {
+            config,
+            file,
+            bytes,
+            places,
+        })
+    }
+
+    /// What all layers say.
+    pub(super) fn given(
+        &self,
+        file: Option<&Path>,
+        bytes: &[u8],
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<ParsedSettings, ConfigError> {
         let mut given = ParsedSettings::default();
-        if let Some(file) = &file {
+        if let Some(file) = file {
             let name = file.display().to_string();
-            let entries = parse(&name, &bytes).map_err(|problem| ConfigError::Wrong(Problems(vec![problem])))?;
+            let entries = parse(&name, bytes).map_err(|problem| ConfigError::Wrong(Problems(vec![problem])))?;
             given.file(&name, entries);
         }
         for key in keys().settings() {
@@ -94,34 +115,8 @@ impl Source {
                 given.text(key, &setting.text, Location::Flags);
             }
         }
-        let (config, places) = given.config()?;
-        both_or_none(&config, &places)?;
-        Ok(Loaded {
-            config,
-            file,
-            bytes,
-            places,
-        })
+        Ok(given)
     }
-}
-
-/// A certificate without its key would be no HTTPS at all.
-fn both_or_none(config: &Config, places: &BTreeMap<&'static str, Location>) -> Result<(), ConfigError> {
-    let [certificate, key] = [&config.tls.cert_file, &config.tls.key_file].map(|path| path.as_os_str().is_empty());
-    if certificate == key {
-        return Ok(());
-    }
-    let (set, missing) = if key {
-        ("tls.certFile", "tls.keyFile")
-    } else {
-        ("tls.keyFile", "tls.certFile")
-    };
-    let problem = Problem {
-        place: places.get(set).cloned().unwrap_or(Location::Flags),
-        key: missing.to_owned(),
-        why: format!("it is missing, and {set} is set: set both, or neither for the tailnet's certificate"),
-    };
-    Err(ConfigError::Wrong(Problems(vec![problem])))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -48,15 +48,7 @@ fn at<'v>(tree: &'v Value, name: &str) -> &'v Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Source;
-
-    fn config(text: &str) -> Config {
-        let file = Some("config.yaml".into());
-        Source::default()
-            .resolve_layers(file, text.into(), |_| None)
-            .unwrap()
-            .config
-    }
+    use crate::config::load::tests::apart as config;
 
     #[test]
     fn live_keys_hold_and_others_wait() {

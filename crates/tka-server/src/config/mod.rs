@@ -5,6 +5,7 @@
 //! errors ([`Source::load`]).
 
 mod addresses;
+mod contradictions;
 mod defaults;
 mod document;
 mod given;
