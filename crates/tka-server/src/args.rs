@@ -134,9 +134,9 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(serve) => serve.run(),
         Command::Ready(asked) => source(asked.config, Vec::new())
-            .load(variable)
+            .health(variable)
             .map_err(Into::into)
-            .and_then(|loaded| ready::ask(&loaded.config.health).map_err(Into::into))
+            .and_then(|health| ready::ask(&health).map_err(Into::into))
             .map(|said| print!("{said}")),
         Command::Config(Config::Check(asked)) => check::run(&source(asked.file, Vec::new()))
             .map_err(Into::into)

@@ -103,6 +103,15 @@ impl ParsedSettings {
         self.problems.push(Problem { place, key, why });
     }
 
+    /// What is about `section`, right or wrong.
+    pub(super) fn of_section(mut self, section: &str) -> Self {
+        let is_of = |rest: &str| rest.is_empty() || rest.starts_with('.');
+        let is_below = |key: &str| key.strip_prefix(section).is_some_and(is_of);
+        self.settings.retain(|key, _| is_below(key));
+        self.problems.retain(|problem| is_below(&problem.key));
+        self
+    }
+
     /// The configuration, and where each of its settings stands.
     pub(super) fn config(self) -> Result<(Config, BTreeMap<&'static str, Location>), ConfigError> {
         if !self.problems.is_empty() {

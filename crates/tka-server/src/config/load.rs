@@ -10,7 +10,7 @@ use super::document::{self, NoSettings};
 use super::given::ParsedSettings;
 use super::keys::{KeyKind, keys};
 use super::problem::{ConfigError, Location, Problem, Problems};
-use super::sections::Config;
+use super::sections::{Config, Health};
 
 /// One setting from a flag: a key and the text given for it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -88,6 +88,13 @@ impl Source {
             bytes,
             places,
         })
+    }
+
+    /// Where a server that runs by this is asked about its health. It keeps its settings when the file turns wrong, so that all others are passed over.
+    pub fn health(&self, environment: impl Fn(&str) -> Option<String>) -> Result<Health, ConfigError> {
+        let (file, bytes) = self.read()?;
+        let given = self.given(file.as_deref(), &bytes, environment)?;
+        Ok(given.of_section("health").config()?.0.health)
     }
 
     /// What all layers say.

@@ -461,6 +461,25 @@ fn allowed_hosts_are_names_that_a_request_can_have() {
     assert_eq!(hosts("[]"), [""; 0]);
 }
 
+/// A server that runs keeps its settings when its file turns wrong, and its probe must find it.
+#[test]
+fn health_is_read_from_a_file_that_is_wrong_elsewhere() {
+    let health = |text: &str| {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let source = Source {
+            path: Some(file.path().to_owned()),
+            ..Source::default()
+        };
+        let variable = |name: &str| (name == "TKA_HEALTH_ADDRESS").then(|| "10.0.0.1".to_owned());
+        source.health(variable)
+    };
+    let read = health("health: {port: 81}\nnonsense: 1\ntls: {certFile: /c}\nserver: {maxConnections: 0}\n").unwrap();
+    assert_eq!((read.address.to_string().as_str(), read.port), ("10.0.0.1", 81));
+    let wrong = health("health: {prot: 81}\nnonsense: 1\n").unwrap_err().to_string();
+    assert!(wrong.contains("health.prot") && !wrong.contains("nonsense"), "{wrong}");
+}
+
 /// `cases.md 4`: a limit without a value is not no limit.
 #[test]
 fn setting_without_a_value_is_refused() {
