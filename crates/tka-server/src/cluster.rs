@@ -1,6 +1,7 @@
 //! How people reach the Kubernetes API server: from the configuration, or from a ConfigMap.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use axum::http::StatusCode;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -8,7 +9,7 @@ use kube::{Api, Client};
 use thiserror::Error;
 use tka_api::http::ClusterInfo;
 use tka_api::kubeconfig::Cluster;
-use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, shorten};
+use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, is_host_name, shorten};
 use tka_kubeconfig::{Kubeconfig, Unreadable, find};
 use tka_operator::error::with_causes;
 
@@ -68,6 +69,11 @@ pub enum ClusterError {
         "the cluster in the ConfigMap's kubeconfig has a proxy-url, which is not handed on: take it out, and set HTTPS_PROXY on the devices that need one"
     )]
     Proxy,
+    /// The kubeconfig inside the ConfigMap has the API server's certificate checked against what is no name. No client could use it.
+    #[error(
+        "the cluster in the ConfigMap's kubeconfig has the tls-server-name {0:?}, which is not a host name or an IP address: correct it, or take it out"
+    )]
+    ServerName(String),
     /// The current context of the kubeconfig inside the ConfigMap is not there, or its cluster is not. Another cluster is not what was meant.
     #[error(
         "the current context {0:?} of the ConfigMap's kubeconfig leads to none of its clusters: correct it, or leave current-context out for the first cluster"
@@ -256,6 +262,10 @@ fn current_cluster(kubeconfig: &str) -> Result<Option<Cluster>, ClusterError> {
     if cluster.certificate_authority_data.is_empty() && !cluster.certificate_authority.is_empty() {
         return Err(ClusterError::AuthorityFile(cluster.certificate_authority));
     }
+    let name = &cluster.tls_server_name;
+    if !(name.is_empty() || is_host_name(name) || name.parse::<IpAddr>().is_ok()) {
+        return Err(ClusterError::ServerName(shorten(name)));
+    }
     let authority = String::from_utf8_lossy(&cluster.certificate_authority_data);
     Ok(Some(Cluster {
         server: cluster.server,
@@ -361,6 +371,10 @@ mod tests {
         assert_eq!((&*nameless.server_url, &nameless.tls_server_name), ("https://a", &None));
         let named = read("{name: ~, cluster: {server: https://10.0.0.1, tls-server-name: k8s.example.com}}").unwrap();
         assert_eq!(entry(named).tls_server_name.as_deref(), Some("k8s.example.com"));
+        for name in ["a b", "\"a\\Lb\"", "https://a", "'*.a'"] {
+            let wrong = read(&format!("{{cluster: {{server: https://a, tls-server-name: {name}}}}}")).unwrap_err();
+            assert!(matches!(wrong, ClusterError::ServerName(_)), "{name}: {wrong}");
+        }
         let by_path = read("{cluster: {server: https://a, certificate-authority: /etc/ca.pem}}").unwrap_err();
         assert!(by_path.to_string().contains("in the file /etc/ca.pem"), "{by_path}");
         let both = format!(
