@@ -1,11 +1,8 @@
 //! Why settings cannot be used.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::{fmt, io};
 
-use super::keys::Flaw;
-use super::table::KEYS;
-use super::value::RawValue;
 use crate::net::server::InvalidServer;
 use crate::sys::files::FileError;
 
@@ -36,7 +33,12 @@ pub(crate) enum ConfigError {
     #[error("{origin}: expected {expected}")]
     WrongAddress { origin: Origin, expected: &'static str },
     #[error("{}, line {line}: there is no setting `{key}`", path.display())]
-    UnknownInFile { path: PathBuf, line: usize, key: String },
+    UnknownInFile {
+        path: PathBuf,
+        line: usize,
+        key: String,
+        keys: &'static [&'static str],
+    },
     #[error("{}, line {line}: `{key}` is there twice", path.display())]
     Twice {
         path: PathBuf,
@@ -119,32 +121,6 @@ impl ConfigError {
         self
     }
 
-    /// What is wrong with the keys of the file at `path`.
-    pub(super) fn of_flaw(flaw: Flaw, path: &Path, text: &str) -> Self {
-        let line = |written: &[String]| {
-            let keys: Vec<_> = written.iter().map(String::as_str).collect();
-            tka_kubeconfig::written(text, &keys).map_or(1, |written| written.line)
-        };
-        let path = path.to_owned();
-        match flaw {
-            Flaw::Unknown(written) => Self::UnknownInFile {
-                path,
-                line: line(&written),
-                key: written.join("."),
-            },
-            Flaw::Twice(key, written) => Self::Twice {
-                path,
-                line: line(&written),
-                key,
-            },
-            Flaw::NoSection(written, value) => {
-                let (line, key) = (Some(line(&written)), written.join("."));
-                let origin = Origin::File { path, key, line };
-                RawValue { value, origin }.type_error("a section of keys")
-            }
-        }
-    }
-
     /// Where the value is that cannot be used.
     fn origin(&self) -> Option<&Origin> {
         match self {
@@ -167,8 +143,8 @@ impl ConfigError {
             Self::NotText { .. } => "save it as UTF-8, or name another file with --config",
             Self::Documents { .. } => "keep only one document in the file, or name another file with --config",
             Self::Relative { .. } => "give the absolute path, which names the same file in every folder",
-            Self::UnknownInFile { .. } => {
-                let settings = format!("settings are {}", KEYS.join(", "));
+            Self::UnknownInFile { keys, .. } => {
+                let settings = format!("settings are {}", keys.join(", "));
                 return vec!["correct the key, or remove it".to_owned(), settings];
             }
             Self::Twice { .. } => "leave one of them out",

@@ -5,8 +5,9 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::document;
-use super::error::ConfigError;
+use super::error::{ConfigError, Origin};
 use super::table::KEYS;
+use super::value::RawValue;
 
 /// Keys of the server's in a section of ours, which may be in the same file. docs/configuration.md has them.
 const OF_SERVER: [&str; 3] = ["tailscale.capName", "tailscale.maxUnverified", "tailscale.stateDir"];
@@ -125,6 +126,37 @@ impl FileKeys {
         self.found
             .iter()
             .any(|entry| entry.key.contains('.') && !entry.value.is_null())
+    }
+}
+
+// === impl Flaw ===
+
+impl Flaw {
+    /// The error of it in the file at `path` with this `text`.
+    pub(super) fn into_error(self, path: &Path, text: &str) -> ConfigError {
+        let line = |written: &[String]| {
+            let keys: Vec<_> = written.iter().map(String::as_str).collect();
+            tka_kubeconfig::written(text, &keys).map_or(1, |written| written.line)
+        };
+        let path = path.to_owned();
+        match self {
+            Self::Unknown(written) => ConfigError::UnknownInFile {
+                path,
+                line: line(&written),
+                key: written.join("."),
+                keys: &KEYS,
+            },
+            Self::Twice(key, written) => ConfigError::Twice {
+                path,
+                line: line(&written),
+                key,
+            },
+            Self::NoSection(written, value) => {
+                let (line, key) = (Some(line(&written)), written.join("."));
+                let origin = Origin::File { path, key, line };
+                RawValue { value, origin }.type_error("a section of keys")
+            }
+        }
     }
 }
 

@@ -89,7 +89,7 @@ impl Layer {
         });
         let layer = layer.map_err(|error| error.located(text, |key| keys.path_to(key)))?;
         match keys.into_flaws().next() {
-            Some(flaw) => Err(ConfigError::of_flaw(flaw, path, text)),
+            Some(flaw) => Err(flaw.into_error(path, text)),
             None => Ok(layer),
         }
     }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 use tka_api::kubeconfig::{Cluster, KeyedKubeconfig, KubeconfigFile};
-use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespace};
+use tka_core::{ApiServerUrl, ApiServerUrlError, CaBundle, CaBundleError, Namespace, is_unprintable};
 
 use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::{committed, exec_plugin};
@@ -228,10 +228,6 @@ fn unprintable(sent: &Value) -> Option<String> {
         (_, value) => unprintable(value),
     };
     sent.as_object()?.iter().find_map(in_field)
-}
-
-fn is_unprintable(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
 }
 
 /// Whether a field is empty. The original's server sends empty fields.
