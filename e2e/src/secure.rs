@@ -117,9 +117,13 @@ impl Secure {
                 Sender::Http1(sender) => {
                     *request.uri_mut() = path.parse()?;
                     request.headers_mut().insert("host", self.host.parse()?);
+                    sender.ready().await?;
                     sender.send_request(request).await?
                 }
-                Sender::Http2(sender) => sender.send_request(request).await?,
+                Sender::Http2(sender) => {
+                    sender.ready().await?;
+                    sender.send_request(request).await?
+                }
             })
         })
     }

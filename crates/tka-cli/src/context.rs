@@ -21,7 +21,6 @@ use crate::kubeconfig::store::{KubeconfigStore, StoreError};
 use crate::net::proxy;
 use crate::net::server::{HTTPS_PORT, Scheme, Server};
 use crate::sys::environment::{home, variable};
-use crate::sys::files::regular;
 use crate::terminal::ui::Ui;
 
 /// The context of one command: settings, terminal, server and time limit.
@@ -245,7 +244,8 @@ fn certificate_authorities() -> Result<Option<Vec<Certificate<'static>>>, Error>
             "the path is relative, and would name another file in each folder".into(),
         ));
     }
-    let pem = regular::read(&path).map_err(|error| failed(error.to_string()))?;
+    // A person may name a pipe.
+    let pem = std::fs::read(&path).map_err(|error| failed(error.to_string()))?;
     let mut certificates = Vec::new();
     for item in parse_pem(&pem) {
         if let PemItem::Certificate(certificate) = item.map_err(|error| failed(error.to_string()))? {

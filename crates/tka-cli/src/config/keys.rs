@@ -32,7 +32,7 @@ struct Entry {
     value: Value,
 }
 
-/// What is wrong with a file's keys. None of it is settled by choosing one reading: the other would be another server.
+/// What is wrong with a file's keys. No reading is guessed: the wrong one could select another server.
 #[derive(Debug)]
 pub(super) enum Flaw {
     /// There is no such key in a section of ours.

@@ -110,6 +110,35 @@ pub(crate) fn find_entries(file: &Path, document: &Document, server: &Server) ->
     ours.collect()
 }
 
+/// Has the records of a file follow the contexts that the user renamed. Else a new entry of the former name would hide that they are ours.
+pub(crate) fn follow_renames(document: &Document, file: &Path, records: &mut [MergedEntry]) {
+    for record in records.iter_mut().filter(|record| record.is_in(file)) {
+        if document.has(List::Contexts, &record.context) || !is_unchanged(document, record) {
+            continue;
+        }
+        if let Some(renamed) = context_of(document, record) {
+            record.context = renamed;
+        }
+    }
+}
+
+/// Those of them that no record is of. Beside a recorded one, other contexts with its user were written by the user, and lead where the user wants.
+pub(crate) fn find_unrecorded(
+    file: &Path,
+    document: &Document,
+    server: &Server,
+    records: &[MergedEntry],
+) -> Vec<MergedEntry> {
+    let has_record = |one: &MergedEntry| {
+        records
+            .iter()
+            .any(|record| record.user == one.user && record.is_in(file))
+    };
+    let mut found = find_entries(file, document, server);
+    found.retain(|one| !has_record(one));
+    found
+}
+
 /// The entries in `document` of the server's sessions: those that call its plugin, and recorded ones that are unchanged.
 pub(crate) fn own_entries(
     file: &Path,
@@ -126,11 +155,8 @@ pub(crate) fn own_entries(
         context: context_of(document, record).unwrap_or_else(|| record.context.clone()),
         ..record.clone()
     });
-    // Beside a recorded one, other contexts with its user were written by the user, and lead where the user wants.
-    let has_record = |one: &MergedEntry| here().any(|record| record.user == one.user);
-    let found = find_entries(file, document, server).into_iter();
-    let found = found.filter(|one| !has_record(one));
-    found.chain(recorded).collect()
+    let found = find_unrecorded(file, document, server, records);
+    found.into_iter().chain(recorded).collect()
 }
 
 /// The current context before the entries of `tka`, as written. None if it was not set.

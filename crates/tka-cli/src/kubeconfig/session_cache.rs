@@ -23,6 +23,9 @@ pub(crate) struct SessionCache {
     /// The entries in kubeconfigs of the user.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) merged: Vec<MergedEntry>,
+    /// The entries in the kubeconfig of `tka`. Other programs write there, too: it is the one that `KUBECONFIG` names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) written: Vec<MergedEntry>,
 }
 
 /// One session, as last seen.
@@ -48,7 +51,7 @@ pub(crate) fn is_elevation(session: &SessionInfo) -> bool {
     session.label.as_deref() == Some(SessionLabel::elevation().as_str())
 }
 
-/// An entry in a kubeconfig of the user, recorded for its removal.
+/// An entry in a kubeconfig, recorded for its removal.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub(crate) struct MergedEntry {
     /// The kubeconfig.
@@ -78,6 +81,12 @@ pub(crate) fn load_all(folder: &Path) -> Vec<SessionCache> {
 
 fn read(path: &Path) -> Option<SessionCache> {
     serde_json::from_slice(&regular::read_unlinked(path).ok()?).ok()
+}
+
+/// Adds an entry to `records`, or replaces it.
+fn record(records: &mut Vec<MergedEntry>, entry: MergedEntry) {
+    records.retain(|one| one.context != entry.context || !one.is_in(&entry.file));
+    records.push(entry);
 }
 
 fn write(path: &Path, cache: &SessionCache) -> io::Result<()> {
@@ -131,11 +140,14 @@ impl SessionCache {
         self.sessions.push(session);
     }
 
-    /// Adds the record of an entry, or replaces it.
+    /// Adds the record of an entry in a kubeconfig of the user, or replaces it.
     pub(crate) fn record_merged(&mut self, merged: MergedEntry) {
-        let is_other = |one: &MergedEntry| one.context != merged.context || !one.is_in(&merged.file);
-        self.merged.retain(is_other);
-        self.merged.push(merged);
+        record(&mut self.merged, merged);
+    }
+
+    /// Adds the record of an entry in the kubeconfig of `tka`, or replaces it.
+    pub(crate) fn record_written(&mut self, written: MergedEntry) {
+        record(&mut self.written, written);
     }
 
     pub(crate) fn server(&self) -> Option<Server> {

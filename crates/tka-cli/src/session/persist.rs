@@ -19,7 +19,7 @@ use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
-use crate::kubeconfig::session_cache::CachedSession;
+use crate::kubeconfig::session_cache::{CachedSession, MergedEntry};
 use crate::kubeconfig::{entry_names, exec_plugin};
 use crate::session::{export, notices};
 use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused, quoted};
@@ -89,8 +89,14 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     };
     let through_gateway = GatewayAddress::of(&sent.cluster.cluster, &sent.user.user).is_some();
     let names = entry_names::for_way(names, through_gateway, &sent.cluster.name);
+    merge::follow_renames(&own, ctx.store()?.path(), &mut cache.written);
+    if let Some(file) = &file {
+        merge::follow_renames(file.document(), file.path(), &mut cache.merged);
+    }
+    let own_entries = own_kubeconfig::entries(ctx, &own, &cache);
     let files = FilesOfKubectl {
         own: &own,
+        own_entries: &own_entries,
         merged: file.as_ref(),
         others: &others,
     };
@@ -104,7 +110,13 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     } else {
         entry.clone()
     };
-    own_kubeconfig::write(ctx, &lock, own, &own_entry)?;
+    // Saved before the entry is written. After a power cut the entry could not be found otherwise.
+    cache.record_written(MergedEntry {
+        address: Some(own_entry.cluster.cluster.server.clone()),
+        ..MergedEntry::new(ctx.store()?.path(), own_entry.names(), new.session.clone())
+    });
+    notices::save_session_cache(ctx, &lock, &cache);
+    own_kubeconfig::write(ctx, &lock, own, &own_entry, &own_entries)?;
     if let Some(session) = new.cached {
         cache.put(CachedSession {
             context: Some(context.clone()),
@@ -122,7 +134,7 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
             .iter()
             .find(|one| one.context == context && one.is_in(file.path()));
         let stale = recorded.map(|one| one.cluster.clone());
-        // Saved before the entry is written. After a power cut the entry could not be found otherwise.
+        // Before, as above.
         cache.record_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
         notices::save_session_cache(ctx, &lock, &cache);
         let merged = merge::insert_entry(file.document().clone(), &entry, stale.as_deref());
@@ -250,6 +262,7 @@ pub(crate) fn remove_session(ctx: &CommandContext, session: &str) -> Result<(), 
     let removed_own = own_kubeconfig::remove_session(ctx, &lock, session, &cache);
     if removed_own.is_ok() {
         cache.sessions.retain(|one| one.name.as_deref() != Some(session));
+        cache.written.retain(|one| one.session.as_deref() != Some(session));
     }
     notices::save_session_cache(ctx, &lock, &cache);
     removed_own?;
@@ -264,6 +277,7 @@ pub(crate) fn remove_all(ctx: &CommandContext) -> Result<(), Error> {
     let removed_own = own_kubeconfig::remove_all(ctx, &lock, &cache);
     if removed_own.is_ok() {
         cache.sessions.clear();
+        cache.written.clear();
     }
     notices::save_session_cache(ctx, &lock, &cache);
     removed_own?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, NamedCluster, User};
 
 use crate::api::access::AccessRequest;
@@ -30,8 +31,11 @@ pub(crate) struct PersistOptions {
     pub(crate) merge: bool,
 }
 
-/// How long ending a session may take that cannot be written.
+/// The time limit for ending a session whose kubeconfig cannot be written.
 const END_LIMIT: Duration = Duration::from_secs(5);
+
+/// Servers give times in whole seconds, and so their clock.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(2);
 
 /// What a signal is answered while a session is not written yet.
 const HAS_BEGUN: &str = "tka: you are signed in: run `tka kubeconfig`, or end the session with `tka logout`";
@@ -54,12 +58,10 @@ fn sign_in_as(
     naming: ContextNaming,
 ) -> Result<PersistedContext, Error> {
     persist::check(ctx, options.merge)?;
-    let before = ctx.session_cache();
+    let asked = Timestamp::now();
     let attempt = |access: &AccessRequest| login_request::sign_in_until_ready(ctx, access, options.form, None);
     let (client, signed_in) = login_request::with_required_reason(ctx, access, attempt)?;
     let session = signed_in.session.clone();
-    let is_new = |name: &String| before.sessions.iter().all(|one| one.name.as_ref() != Some(name));
-    let new = session.filter(is_new);
     let begun = SignedIn {
         access,
         client: &client,
@@ -67,7 +69,7 @@ fn sign_in_as(
     };
     begun
         .persist(ctx, options, naming)
-        .map_err(|error| not_persisted(&client, new.as_deref(), error))
+        .map_err(|error| not_persisted(&client, session.as_deref(), asked, error))
 }
 
 /// A session that has begun, and is not written yet.
@@ -121,7 +123,7 @@ impl SignedIn<'_> {
         let persisted = persist::persist(ctx, new)?;
         match (session, credential) {
             (Some(session), Some(credential)) => credential::store(ctx, &session, credential),
-            // Nothing asks for it any more.
+            // The gateway needs no cached credential.
             (Some(session), None) if way == Credential::None => credential::remove(ctx, &session),
             _ => {}
         }
@@ -133,22 +135,34 @@ impl SignedIn<'_> {
         ctx.ui.notify(&messages::signed_in(&login, details, &rendering));
         note_embedded_token(ctx, options.form, way);
         note_merge(ctx, &persisted);
+        if way == Credential::Token {
+            warn_readable(ctx, &persisted);
+        }
         warn_unverified(ctx, &kubeconfig);
         Ok(persisted)
     }
 }
 
-/// The error of a session that cannot be written. A `new` one is of no use then, and is ended. One that was there before may be in use.
-fn not_persisted(client: &Client, new: Option<&str>, error: Error) -> Error {
+/// The error of a session that cannot be written. One that began when it was `asked` for is of no use then, and is ended. One that was there before
+/// may be in use, also in another home folder of this device.
+fn not_persisted(client: &Client, session: Option<&str>, asked: Timestamp, error: Error) -> Error {
     let comes_later = matches!(&error, Error::Client(error) if !error.is_unusable_kubeconfig());
     if comes_later {
         return error;
     }
     let client = client.with_fresh_deadline(END_LIMIT);
+    let new = session.filter(|name| began_since(&client, name, asked));
     match new.map(|name| client.end_session(name)) {
         Some(Ok(_)) => Error::NotKept(error.into()),
         _ => Error::NotPersisted(error.into()),
     }
+}
+
+/// Whether the server says that the session began at that time or later. Where it does not say, it did not.
+fn began_since(client: &Client, session: &str, time: Timestamp) -> bool {
+    let sessions = client.sessions().map(|sessions| sessions.items).unwrap_or_default();
+    let found = sessions.into_iter().find(|one| one.name == session);
+    found.is_some_and(|one| one.signed_in.duration_since(time) >= -ROUNDING)
 }
 
 /// Ends one session and signs in again. The names stay if the rule is the same.
@@ -175,6 +189,7 @@ pub(crate) fn sign_in_again(
         form: options.form.or_previous(had_gateway),
         merge: options.merge || persist::is_merged(ctx, &name),
     };
+    // Again: only now it is known whether it is merged.
     persist::check(ctx, options.merge)?;
     match ctx.client()?.end_session(&name) {
         Ok(_) => credential::remove(ctx, &name),
@@ -306,6 +321,31 @@ pub(crate) fn with_credential(
 ) -> Result<(KubeconfigFile, Credential), ClientError> {
     let filled = sent.with_credential(client.server(), session, &access.rule_options(), form);
     filled.map_err(|flaw| client.unusable(flaw))
+}
+
+/// Warns if others may read the token that was merged into a kubeconfig, whose permissions stay.
+fn warn_readable(ctx: &CommandContext, persisted: &PersistedContext) {
+    let merged = persisted.merged.as_ref();
+    let Some(path) = merged
+        .map(|target| &target.path)
+        .filter(|path| is_readable_by_others(path))
+    else {
+        return;
+    };
+    let path = path.display();
+    let text = format!("others may read {path}, which has a token now: `chmod go-rwx {path}`");
+    ctx.ui.notify(&messages::warning(&text, &ctx.ui.palette));
+}
+
+#[cfg(unix)]
+fn is_readable_by_others(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(path).is_ok_and(|found| found.mode() & 0o044 != 0)
+}
+
+#[cfg(not(unix))]
+fn is_readable_by_others(_: &Path) -> bool {
+    false
 }
 
 fn note_embedded_token(ctx: &CommandContext, form: AuthMethod, way: Credential) {

@@ -78,17 +78,18 @@ fn against_this_projects_server() {
 #[test]
 fn several_rules_are_side_by_side() {
     let user = User::new();
-    let fake = FakeServer::new(&vec![("POST /login", Answer::json(200, &signed_in())); 1]);
-    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
     let rules = json!({"items": [{"name": "oncall", "role": "edit", "namespaces": [], "period": "1h0m0s", "priority": 1,
         "require_reason": false, "default": true}]});
-    let other = FakeServer::new(&[
-        ("GET /rules", Answer::json(200, &rules)),
+    let mut second = signed_in();
+    second["session"]["name"] = json!("tka-alice-oncall");
+    let fake = FakeServer::new(&[
         ("POST /login", Answer::json(200, &signed_in())),
+        ("GET /rules", Answer::json(200, &rules)),
+        ("POST /login", Answer::json(200, &second)),
     ]);
-    let path = user.kubeconfig(&other);
-    std::fs::rename(user.kubeconfig(&fake), &path).unwrap();
-    assert_eq!(user.run_with(&other, &["login", "--rule", "oncall"]).status, 0);
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let path = user.kubeconfig(&fake);
+    assert_eq!(user.run_with(&fake, &["login", "--rule", "oncall"]).status, 0);
     let file = std::fs::read_to_string(path).unwrap();
     let names: Vec<_> = file.lines().filter(|line| line.starts_with("- name:")).collect();
     insta::assert_snapshot!(names.join("\n"), @"

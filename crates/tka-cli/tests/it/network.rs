@@ -57,6 +57,7 @@ fn a_server_that_hangs() {
       do   check with `tailscale status` that this device is connected
            check the server's name (--server)
            check that the server runs and listens on port PORT (--port)
+           a session may have begun: `tka sessions` shows it, `tka logout` ends it
     ");
 }
 

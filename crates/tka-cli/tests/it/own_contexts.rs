@@ -145,6 +145,129 @@ fn a_cluster_of_the_users_is_not_replaced() {
     assert_eq!(shown(&user, address), "https://localhost:6443");
 }
 
+/// After `eval "$(tka login)"` other programs write into the kubeconfig of `tka`.
+fn in_own_file(user: &User, fake: &FakeServer, changes: &[&[&str]]) -> Option<()> {
+    let own = user.kubeconfig(fake);
+    for change in changes {
+        let done = kubectl(user, own.as_os_str(), change)?;
+        assert_eq!(done.status, 0, "{done:?}");
+    }
+    Some(())
+}
+
+/// The next answer must not take their names, or their token would go to another cluster.
+#[test]
+fn entries_of_other_programs_in_our_file_are_theirs() {
+    let mut second = signed_in();
+    for (list, name) in [
+        ("clusters", "tka-cluster"),
+        ("users", "tka-user-alice"),
+        ("contexts", "tka-context-alice"),
+    ] {
+        let entry = second["kubeconfig"][list][name].take();
+        second["kubeconfig"][list] = serde_json::json!({"kind-dev": entry});
+    }
+    second["kubeconfig"]["contexts"]["kind-dev"] = serde_json::json!({"cluster": "kind-dev", "user": "kind-dev"});
+    second["kubeconfig"]["current-context"] = "kind-dev".into();
+    let (user, fake) = (
+        User::new(),
+        FakeServer::new(&[
+            ("POST /login", Answer::json(200, &signed_in())),
+            ("POST /login", Answer::json(200, &second)),
+            ("POST /logout", Answer::json(200, &login())),
+        ]),
+    );
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let Some(()) = in_own_file(
+        &user,
+        &fake,
+        &[
+            &["config", "set-cluster", "kind-dev", "--server=https://localhost:6443"],
+            &["config", "set-credentials", "kind-dev", "--token=KIND"],
+            &[
+                "config",
+                "set-context",
+                "kind-dev",
+                "--cluster=kind-dev",
+                "--user=kind-dev",
+            ],
+        ],
+    ) else {
+        return;
+    };
+    let outcome = user.run_with(&fake, &["login"]);
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    let view = |own: &std::path::Path| {
+        let path = "jsonpath={.clusters[0].cluster.server} {.users[0].user.token}";
+        let arguments = ["config", "view", "--raw", "--minify", "--context=kind-dev", "-o", path];
+        kubectl(&user, own.as_os_str(), &arguments).unwrap().stdout
+    };
+    let own = user.kubeconfig(&fake);
+    assert_eq!(view(&own), "https://localhost:6443 KIND");
+    assert_eq!(user.run_with(&fake, &["logout"]).status, 0);
+    assert_eq!(view(&own), "https://localhost:6443 KIND");
+}
+
+#[test]
+fn contexts_of_people_in_our_file_stay() {
+    let (user, fake) = (User::new(), server());
+    assert_eq!(user.run_with(&fake, &["login"]).status, 0);
+    let Some(()) = in_own_file(
+        &user,
+        &fake,
+        &[
+            &["config", "set-cluster", "tunnel", "--server=https://localhost:6443"],
+            &[
+                "config",
+                "set-context",
+                "dev",
+                "--cluster=tunnel",
+                "--user=tka-user-alice",
+            ],
+        ],
+    ) else {
+        return;
+    };
+    assert_eq!(user.run_with(&fake, &["logout"]).status, 0);
+    let own = user.kubeconfig(&fake);
+    let left = kubectl(&user, own.as_os_str(), &["config", "view", "-o", NAMES]).unwrap();
+    assert_eq!(left.stdout, "dev / tunnel / ");
+}
+
+/// Also after another sign-in, and where the kubeconfig has a token and no plugin.
+#[test]
+fn a_context_that_was_renamed_before_goes() {
+    for token in [&[][..], &["--token"]] {
+        let (user, fake) = (
+            User::new(),
+            FakeServer::new(&[
+                ("POST /login", Answer::json(200, &signed_in())),
+                ("POST /login", Answer::json(200, &signed_in())),
+                ("POST /logout", Answer::json(200, &login())),
+            ]),
+        );
+        let path = user.home().join("a");
+        fs::write(&path, KIND).unwrap();
+        let tka = |arguments: &[&str]| {
+            let mut command = user.command_with(&fake, arguments);
+            let outcome = Outcome::from(command.env("KUBECONFIG", &path).output().unwrap());
+            assert_eq!(outcome.status, 0, "{outcome:?}");
+            outcome
+        };
+        let arguments = [&["login", "--merge"], token].concat();
+        let told = tka(&arguments);
+        let warns = told.stderr.contains("others may read");
+        assert_eq!(warns, !token.is_empty(), "{told:?}");
+        let rename = &["config", "rename-context", "tka-context-alice", "prod"];
+        if kubectl(&user, path.as_os_str(), rename).is_none() {
+            return;
+        }
+        tka(&arguments);
+        tka(&["logout"]);
+        assert_eq!(shown(&user, NAMES), "kind / kind / kind", "{token:?}");
+    }
+}
+
 /// One file has many paths.
 #[test]
 fn the_former_context_is_back_whichever_path_named_the_file() {

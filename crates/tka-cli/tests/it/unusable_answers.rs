@@ -17,6 +17,14 @@ fn ended() -> (&'static str, Answer) {
     (name.leak(), Answer::json(200, &session()))
 }
 
+/// What the server says of the session, which began at that time.
+fn listed(signed_in: jiff::Timestamp) -> (&'static str, Answer) {
+    let mut session = session();
+    session["name"] = json!(SESSION);
+    session["signed_in"] = json!(signed_in.to_string());
+    ("GET /sessions", Answer::json(200, &json!({"items": [session]})))
+}
+
 #[test]
 fn a_session_whose_kubeconfig_is_unusable_is_ended() {
     let unnamed = |sent: &mut Value| {
@@ -36,12 +44,12 @@ fn a_session_whose_kubeconfig_is_unusable_is_ended() {
         for arguments in [&["login"][..], &["login", "--merge"]] {
             let (user, fake) = (
                 User::new(),
-                FakeServer::new(&[("POST /login", answer.clone()), ended()]),
+                FakeServer::new(&[("POST /login", answer.clone()), listed(jiff::Timestamp::now()), ended()]),
             );
             let outcome = user.run_with(&fake, arguments);
             assert_eq!((outcome.status, &*outcome.stdout), (1, "false\n"), "{outcome:?}");
             assert!(outcome.stderr.contains("the session was ended again"), "{outcome:?}");
-            assert_eq!(fake.requests().len(), 2);
+            assert_eq!(fake.requests().len(), 3);
             assert!(user.files().is_empty(), "{:?}", user.files());
         }
     }
@@ -97,6 +105,18 @@ fn a_sign_in_that_a_signal_ends_is_told() {
         assert!(said.contains("a session may have begun"), "{said}");
         assert_eq!(ended.stdout, b"false\n");
     }
+}
+
+/// A session that was there before may be in use in another home folder of this device, of which nothing is known here.
+#[test]
+fn a_session_of_another_home_stays() {
+    let answer = with_kubeconfig(|sent| sent["clusters"]["tka-cluster"]["server"] = json!("http://k"));
+    let before = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
+    let (user, fake) = (User::new(), FakeServer::new(&[("POST /login", answer), listed(before)]));
+    let outcome = user.run_with(&fake, &["login"]);
+    assert_eq!(outcome.status, 1, "{outcome:?}");
+    assert!(outcome.stderr.contains("you are signed in"), "{outcome:?}");
+    assert_eq!(fake.requests().len(), 2);
 }
 
 /// A session that was there before may be in use.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use tka_api::kubeconfig::EntryNames;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tka_api::kubeconfig::{Cluster, EntryNames};
 
 use super::other_kubeconfigs::OtherKubeconfig;
 use super::own_kubeconfig;
@@ -13,12 +15,14 @@ use crate::kubeconfig::merge::{self, MergeError, UserKubeconfig};
 use crate::kubeconfig::session_cache::{MergedEntry, SessionCache};
 use crate::kubeconfig::{entry_names, exec_plugin};
 use crate::net::server::Server;
-use tka_kubeconfig::{Document, KubeconfigEntry, List};
+use tka_kubeconfig::{Document, KubeconfigEntry, List, find};
 
 /// The files in which kubectl finds names.
 pub(super) struct FilesOfKubectl<'a> {
     /// The kubeconfig of `tka` for the server.
     pub(super) own: &'a Document,
+    /// The entries of the server's sessions in it.
+    pub(super) own_entries: &'a [MergedEntry],
     /// The user's kubeconfig, if it gets the context, too.
     pub(super) merged: Option<&'a UserKubeconfig>,
     /// All that kubectl reads beside it.
@@ -42,11 +46,25 @@ pub(super) fn choose(
     };
     let ours = files.merged_entries(ctx.server(), cache);
     let own = files.own;
+    let is_ours_in_own = |list, name: &str| files.own_entries.iter().any(|one| one.has(list, name));
+    // Other programs write there, too: it is what `KUBECONFIG` names.
+    let cluster = &new.cluster.cluster;
+    let is_taken_in_own = |names: &EntryNames| {
+        has_any(names, |list, name| {
+            own.has(list, name) && !is_ours_in_own(list, name) && !is_same_cluster(own, list, name, cluster)
+        })
+    };
+    // A server keeps the names that it has in its own file.
     let is_preferred =
         |names: &EntryNames| own.has(List::Clusters, &names.cluster) || own.has(List::Contexts, &names.context);
-    let is_free = |names: &EntryNames| !is_in_other_file(names) && files.foreign(names, &ours).is_none();
+    let is_free = |names: &EntryNames| {
+        !is_in_other_file(names) && !is_taken_in_own(names) && files.foreign(names, cluster, &ours).is_none()
+    };
     entry_names::first_free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
-        let path = files.foreign(&names, &ours).unwrap_or(store.folder()).to_owned();
+        let path = files
+            .foreign(&names, cluster, &ours)
+            .unwrap_or(store.folder())
+            .to_owned();
         let name = names.context;
         MergeError::NameConflict { path, name }.into()
     })
@@ -65,10 +83,13 @@ impl FilesOfKubectl<'_> {
     /// the other. A context without its user, for example while a file is missing, would get the one of `tka`, and send its token elsewhere.
     ///
     /// A name that is there already stays. It hides nothing that could be seen before. In the user's kubeconfig it must be one of `ours`.
-    fn foreign(&self, names: &EntryNames, ours: &[MergedEntry]) -> Option<&Path> {
+    fn foreign(&self, names: &EntryNames, new: &Cluster, ours: &[MergedEntry]) -> Option<&Path> {
         let is_ours = |list, name: &str| ours.iter().any(|one| one.has(list, name));
         let here = self.merged.map_or(self.own, UserKubeconfig::document);
-        let is_taken = |list, name: &str| (here.has(list, name) || here.is_used(list, name)) && !is_ours(list, name);
+        let is_taken = |list, name: &str| {
+            let is_there = here.has(list, name) || here.is_used(list, name);
+            is_there && !is_ours(list, name) && !is_same_cluster(here, list, name, new)
+        };
         if let Some(merged) = self.merged.filter(|_| has_any(names, is_taken)) {
             return Some(merged.path());
         }
@@ -79,6 +100,22 @@ impl FilesOfKubectl<'_> {
         };
         self.others.iter().find(hides).map(|other| &*other.path)
     }
+}
+
+/// Whether a cluster of that name leads to the same API server, by the same trust. Contexts of people may need it after a sign-out.
+fn is_same_cluster(document: &Document, list: List, name: &str, new: &Cluster) -> bool {
+    let authority = new.certificate_authority_data.as_deref().unwrap_or_default();
+    let Ok(certificate_authority_data) = STANDARD.decode(authority) else {
+        return false;
+    };
+    let same = tka_kubeconfig::Cluster {
+        server: new.server.clone(),
+        tls_server_name: new.tls_server_name.clone().unwrap_or_default(),
+        insecure_skip_tls_verify: new.insecure_skip_tls_verify,
+        certificate_authority_data,
+        ..tka_kubeconfig::Cluster::default()
+    };
+    list == List::Clusters && find(&document.says().clusters, name) == Some(&same)
 }
 
 /// Whether another server's file has the same entry. Users may write one server's address in several ways.

@@ -7,7 +7,7 @@ use tka_api::kubeconfig::EntryNames;
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::merge::{self, MergeError};
-use crate::kubeconfig::session_cache::{CachedSession, SessionCache};
+use crate::kubeconfig::session_cache::{MergedEntry, SessionCache};
 use crate::kubeconfig::store::{FolderLock, KubeconfigStore};
 use crate::kubeconfig::{current_context, exec_plugin};
 use crate::sys::environment::home;
@@ -45,17 +45,17 @@ fn start_over(ctx: &CommandContext, lock: &FolderLock, why: &Refused) -> Result<
     store.blank().map_err(|source| unusable(ctx, source))
 }
 
-/// Writes `entry` and makes it current.
+/// Writes `entry` and makes it current. The cluster that its context had before is removed unless something leads to it.
 pub(super) fn write(
     ctx: &CommandContext,
     lock: &FolderLock,
     own: Document,
     entry: &KubeconfigEntry,
+    before: &[MergedEntry],
 ) -> Result<(), Error> {
-    let before = own.context(&entry.context.name);
-    let before = before.filter(|names| calls_plugin(&own, &names.user, |_, _| true) || own.is_plain(&names.user));
-    let stale = before.map(|names| names.cluster);
-    let written = match merge::insert_entry(own, entry, stale.as_deref()) {
+    let before = before.iter().find(|one| one.context == entry.context.name);
+    let stale = before.map(|one| one.cluster.as_str());
+    let written = match merge::insert_entry(own, entry, stale) {
         Ok(written) => written,
         // What cannot be put into an empty file cannot be put into another.
         Err(why) if !ctx.store()?.has_file() => return Err(unusable(ctx, why)),
@@ -68,6 +68,26 @@ pub(super) fn write(
     Ok(())
 }
 
+/// The entries of the server's sessions in the kubeconfig. Earlier versions recorded the context alone.
+pub(super) fn entries(ctx: &CommandContext, own: &Document, cache: &SessionCache) -> Vec<MergedEntry> {
+    let path = ctx.store().map_or(Path::new(""), KubeconfigStore::path);
+    let mut entries = merge::own_entries(path, own, ctx.server(), &cache.written);
+    entries.extend(plain_entries(path, own, cache));
+    entries
+}
+
+/// Those without a plugin and without a record, by the context of their session.
+fn plain_entries(path: &Path, own: &Document, cache: &SessionCache) -> Vec<MergedEntry> {
+    let sessions = cache.sessions.iter();
+    let plain = sessions.filter_map(|session| {
+        let names = own.context(session.context.as_ref()?)?;
+        let is_recorded = cache.written.iter().any(|one| one.user == names.user);
+        let is_plain = own.is_plain(&names.user) && !is_recorded;
+        is_plain.then(|| MergedEntry::new(path, names, session.name.clone()))
+    });
+    plain.collect()
+}
+
 /// Removes one session.
 pub(super) fn remove_session(
     ctx: &CommandContext,
@@ -75,9 +95,8 @@ pub(super) fn remove_session(
     session: &str,
     cache: &SessionCache,
 ) -> Result<(), Error> {
-    let is_it = |one: &CachedSession| one.name.as_deref() == Some(session);
     match ctx.store()?.read() {
-        Ok(own) => remove_sessions(ctx, lock, own, cache, |_, requested| requested == session, is_it),
+        Ok(own) => remove_sessions(ctx, lock, own, cache, |requested| requested == Some(session)),
         // The next sign-in or sign-out moves it aside.
         Err(_) => Ok(()),
     }
@@ -85,10 +104,9 @@ pub(super) fn remove_session(
 
 /// Removes all sessions at the server. A file that cannot be read is moved aside with a warning.
 pub(super) fn remove_all(ctx: &CommandContext, lock: &FolderLock, cache: &SessionCache) -> Result<(), Error> {
-    let server = ctx.server().to_string();
     let store = ctx.store()?;
     match store.read() {
-        Ok(own) => remove_sessions(ctx, lock, own, cache, |at, _| at == server, |_| true),
+        Ok(own) => remove_sessions(ctx, lock, own, cache, |_| true),
         Err(why) => {
             let aside = store.move_aside(lock)?;
             let path = store.path().display();
@@ -105,13 +123,16 @@ fn remove_sessions(
     lock: &FolderLock,
     own: Document,
     cache: &SessionCache,
-    is_selected: impl Fn(&str, &str) -> bool,
-    is_known: impl Fn(&CachedSession) -> bool,
+    is_selected: impl Fn(Option<&str>) -> bool,
 ) -> Result<(), Error> {
     let store = ctx.store()?;
     let before = own.clone();
     let failed = |source| Error::CleanupFailed(MergeError::refused(store.path(), source));
-    let rest = without(own, cache, is_selected, is_known).map_err(failed)?;
+    let ended = entries(ctx, &own, cache);
+    let ended: Vec<_> = ended.iter().filter(|one| is_selected(one.session.as_deref())).collect();
+    let server = ctx.server().to_string();
+    let is_plugin_of = |at: &str, requested: &str| at == server && is_selected(Some(requested));
+    let rest = without(ctx, own, &ended, cache, is_plugin_of).map_err(failed)?;
     if rest.is_blank() {
         store.remove()?;
     } else if rest.text() != before.text() {
@@ -134,53 +155,40 @@ fn note_current_context(ctx: &CommandContext, before: &Document, now: &Document)
     ctx.ui.notify(&messages::note(&text, &ctx.ui.palette));
 }
 
+/// `own` without the entries that `ended`, and without users of the plugin whose context was removed.
 fn without(
+    ctx: &CommandContext,
     own: Document,
+    ended: &[&MergedEntry],
     cache: &SessionCache,
-    is_selected: impl Fn(&str, &str) -> bool,
-    is_known: impl Fn(&CachedSession) -> bool,
+    is_plugin_of: impl Fn(&str, &str) -> bool,
 ) -> Result<Document, Refused> {
-    let is_plugin_user = |user: &str| calls_plugin(&own, user, &is_selected);
-    let is_plain_user = |names: &EntryNames| {
-        let has_context = |one: &CachedSession| one.context.as_ref() == Some(&names.context);
-        let mut sessions = cache.sessions.iter();
-        own.is_plain(&names.user) && sessions.any(|one| is_known(one) && has_context(one))
-    };
-    let is_ended = |names: &EntryNames| is_plugin_user(&names.user) || is_plain_user(names);
-    let ended: Vec<_> = contexts(&own).filter(is_ended).collect();
-    let is_current = ended.iter().any(|names| own.current() == Some(&names.context));
-    // Also users whose context was removed.
-    let users = own.names(List::Users).into_iter().filter(|user| is_plugin_user(user));
-    let users = users.map(ToOwned::to_owned);
-    let users: Vec<_> = users.chain(ended.iter().map(|names| names.user.clone())).collect();
+    let users = own.names(List::Users).into_iter();
+    let users = users.filter(|user| calls_plugin(&own, user, &is_plugin_of));
+    let users: Vec<_> = users.map(ToOwned::to_owned).collect();
+    let before = own.current().map(ToOwned::to_owned);
     let mut rest = own;
-    for names in &ended {
-        rest = rest.without(List::Contexts, &names.context)?;
+    for entry in ended {
+        rest = merge::remove_entry(rest, entry)?;
     }
-    let clusters = ended.iter().map(|names| (List::Clusters, &names.cluster));
-    for (list, name) in users.iter().map(|user| (List::Users, user)).chain(clusters) {
-        if !rest.is_used(list, name) {
-            rest = rest.without(list, name)?;
+    for user in users {
+        if !rest.is_used(List::Users, &user) {
+            rest = rest.without(List::Users, &user)?;
         }
     }
-    if !is_current {
+    if rest.current() == before.as_deref() {
         return Ok(rest);
     }
-    let next = last_session_context(&rest, cache).map(|name| quoted(&name));
+    let next = last_session_context(ctx, &rest, cache).map(|name| quoted(&name));
     rest.with_current(next.as_deref().unwrap_or("\"\""))
 }
 
-/// The last context of a session. A context of other tools must not become current silently.
-fn last_session_context(own: &Document, cache: &SessionCache) -> Option<String> {
-    let is_known = |context: &String| cache.sessions.iter().any(|one| one.context.as_ref() == Some(context));
-    let is_ours = |names: &EntryNames| calls_plugin(own, &names.user, |_, _| true) || is_known(&names.context);
-    let ours = contexts(own).filter(is_ours);
-    ours.last().map(|names| names.context)
-}
-
-fn contexts(own: &Document) -> impl Iterator<Item = EntryNames> {
-    let names = own.names(List::Contexts).into_iter();
-    names.filter_map(|context| own.context(context))
+/// The last context of a session that goes on. A context of other tools or people must not become current silently.
+fn last_session_context(ctx: &CommandContext, own: &Document, cache: &SessionCache) -> Option<String> {
+    let ours = entries(ctx, own, cache);
+    let is_ours = |name: &&str| ours.iter().any(|one| one.context == **name);
+    let last = own.names(List::Contexts).into_iter().rfind(is_ours);
+    last.map(ToOwned::to_owned)
 }
 
 /// Whether the user under `names` requests credentials of that session.

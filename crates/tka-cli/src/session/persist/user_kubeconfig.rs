@@ -80,11 +80,9 @@ fn remove_from_file(
         return Ok(());
     }
     let file = open(ctx, path)?;
-    let found = merge::find_entries(path, file.document(), ctx.server());
-    // A record says which context it is of, also of one that the user renamed. Others with the same user were written by the user.
-    let has_record = |one: &MergedEntry| recorded.iter().any(|record| record.user == one.user);
-    let new = found.into_iter().filter(|one| is_selected(one) && !has_record(one));
-    let found = new.map(|one| with_recorded_previous(one, &recorded));
+    let found = merge::find_unrecorded(path, file.document(), ctx.server(), &recorded);
+    let found = found.into_iter().filter(&is_selected);
+    let found = found.map(|one| with_recorded_previous(one, &recorded));
     let all: Vec<_> = recorded.iter().cloned().chain(found).collect();
     let rest = all.iter().try_fold(file.document().clone(), merge::remove_entry);
     let rest = rest.map_err(|source| MergeError::refused(path, source))?;

@@ -47,7 +47,7 @@ pub(crate) fn create_copy(path: &Path, content: &[u8], original: &fs::File) -> i
     persist_new(file, path)
 }
 
-/// A new private file that `path` will lead to, which does not yet: what is written into it may be long. Dropped, it leaves nothing.
+/// A temporary private file that `finish` renames to `path`: what is written into it may be long. Dropped, it leaves nothing.
 #[derive(Debug)]
 pub(crate) struct TempFile {
     file: NamedTempFile,
@@ -126,11 +126,12 @@ pub(crate) fn probe(folder: &Path, size: usize) -> Result<(), (PathBuf, io::Erro
             // One that was removed has no name, and its errors tell nothing.
             std::env::current_dir()?;
         }
-        // Its error has the system's number, which that of a named one has not.
+        // It keeps the system's error number, which a named temporary file loses.
         drop(tempfile::tempfile_in(existing)?);
         let mut file = temporary(&existing.join(PREFIX))?;
         file.write_all(&vec![0; size])?;
         has_room_for_files(file.as_file(), existing)?;
+        // Where this process may open no more files, that is seen here.
         let descriptors: io::Result<Vec<_>> = (0..FILES).map(|_| file.as_file().try_clone()).collect();
         drop(descriptors?);
         rename_and_remove(file)
