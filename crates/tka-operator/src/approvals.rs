@@ -19,7 +19,7 @@ use crate::waiting::WaitingSignIn;
 use crate::{Error, SessionFilter, SessionState, Sessions, StoredSession, objects, progress};
 
 /// How often a request is written after another write came between.
-const TRIES: usize = 3;
+const MAX_WRITES: usize = 3;
 /// How many sign-ins of one user may wait at a time. Each is told to others.
 pub const MAX_WAITING: usize = 5;
 
@@ -91,7 +91,7 @@ impl Sessions {
             .await?;
         let _lock = self.locks.take(name.as_str()).await?;
         let mut is_admitted = false;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_WRITES {
             let existing = self.signins.get_opt(name.as_str()).await?;
             if let Some(asked) = self.request_or_join(existing, ask, id, &mut is_admitted).await? {
                 return Ok(asked);
@@ -282,7 +282,7 @@ impl Sessions {
     /// Writes down that the caller knows what was decided about the request of that `id` for the session of that name. Where it is not there any more, nothing
     /// is left to write.
     pub async fn mark_notified(&self, name: &SessionName, id: &str) -> Result<(), Error> {
-        for _ in 0..TRIES {
+        for _ in 0..MAX_WRITES {
             let waiting = self.waiting_named(name.as_str()).await?;
             let Some(waiting) = waiting.filter(|waiting| waiting.request.id == id && !waiting.request.told) else {
                 return Ok(());

@@ -29,7 +29,7 @@ use crate::{Credential, Error, StoredSession};
 /// How long signing in may take. Its requests have limits of their own; this one is for all of them together.
 pub(crate) const SIGN_IN_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an outcome is waited for. An attempt has limits of its own, which are over before.
-const OUTCOME: Duration = LOCK
+const OUTCOME_TIMEOUT: Duration = LOCK
     .saturating_add(SIGN_IN_TIMEOUT)
     .saturating_add(Duration::from_secs(5));
 
@@ -259,10 +259,10 @@ impl Drop for Attempt {
 impl Follower {
     /// What came of the attempt. None if it was abandoned: the sign-in that led it was decided otherwise, or cut off.
     pub async fn outcome(mut self) -> Option<Outcome> {
-        let told = timeout(OUTCOME, self.0.wait_for(Option::is_some)).await;
+        let told = timeout(OUTCOME_TIMEOUT, self.0.wait_for(Option::is_some)).await;
         match told {
             Ok(outcome) => outcome.ok()?.clone(),
-            Err(_) => Some(Err(Arc::new(Error::TimedOut(OUTCOME)))),
+            Err(_) => Some(Err(Arc::new(Error::TimedOut(OUTCOME_TIMEOUT)))),
         }
     }
 }
@@ -399,7 +399,7 @@ mod tests {
         let _attempt = leads(&attempts, &at(5));
         let waiter = waits(&attempts, &at(5));
         let outcome = waiter.outcome().await.unwrap();
-        assert!(matches!(outcome.as_deref(), Err(error) if matches!(**error, Error::TimedOut(OUTCOME))));
+        assert!(matches!(outcome.as_deref(), Err(error) if matches!(**error, Error::TimedOut(OUTCOME_TIMEOUT))));
         let waiter = waits(&attempts, &at(5));
         assert!(waiter.outcome().now_or_never().is_none());
     }

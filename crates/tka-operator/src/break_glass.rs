@@ -17,7 +17,7 @@ use crate::sessions::is_plain_name;
 use crate::{Error, Sessions};
 
 /// How often it is written after another write came between.
-const TRIES: usize = 4;
+const MAX_WRITES: usize = 4;
 
 // === impl Sessions ===
 
@@ -25,7 +25,7 @@ impl Sessions {
     /// Writes down that `session` is signed in to in an emergency, by the request of that ID. Unless it returns well, it must not be.
     pub async fn note_break_glass(&self, session: &Session, request: &str) -> Result<(), Error> {
         let name = name(SessionName::new(&session.caller, &session.rule, None));
-        for _ in 0..TRIES {
+        for _ in 0..MAX_WRITES {
             let there = self.tombstones.get_opt(&name).await?;
             let before = there.as_ref().and_then(UnacknowledgedSignIns::of);
             let data = written(before.as_ref(), session, request, (self.clock)()).data();

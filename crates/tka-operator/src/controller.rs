@@ -33,13 +33,13 @@ use crate::{Clock, Error, Leadership, Sessions, objects, retry, watches};
 const RECONCILE: Duration = Duration::from_secs(30);
 /// How often a session is looked at, even if nothing happens. Timers stand still while a machine is suspended, and do not follow
 /// a clock that is set.
-const LOOK: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How many sessions are worked on at a time. Each has requests under way, which take memory here and turns at the API server.
 const AT_ONCE: u16 = 512;
 /// How often all that is known is looked through for what is gone.
-const LOOK_THROUGH: Duration = Duration::from_mins(1);
+const SWEEP_INTERVAL: Duration = Duration::from_mins(1);
 /// How long an end is left to a request of this process before it is looked at again.
-const IN_HAND: Duration = Duration::from_secs(2);
+const TERMINATION_GRACE: Duration = Duration::from_secs(2);
 
 struct Context {
     sessions: Arc<Sessions>,
@@ -199,7 +199,7 @@ impl Loop {
             });
         let mut gone = self.gone;
         let forgets = async {
-            let mut look_through = interval_at(tokio::time::Instant::now() + LOOK_THROUGH, LOOK_THROUGH);
+            let mut look_through = interval_at(tokio::time::Instant::now() + SWEEP_INTERVAL, SWEEP_INTERVAL);
             look_through.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
@@ -271,19 +271,19 @@ async fn reconcile_one(signin: &TkaSignin, context: &Context) -> Result<Action, 
     }
     let (now, rest) = ((context.clock)(), context.rest(signin, &session));
     match step(&session, objects::is_provisioned(signin, &session), now, rest) {
-        Step::Wait(rest) => Ok(Action::requeue(rest.min(LOOK))),
+        Step::Wait(rest) => Ok(Action::requeue(rest.min(CHECK_INTERVAL))),
         Step::Complete => {
             // Its end waits for nothing.
             if let Ok(completed) = timeout(rest, context.sessions.complete(&session.name())).await {
                 completed?;
             }
-            Ok(Action::requeue(context.rest(signin, &session).min(LOOK)))
+            Ok(Action::requeue(context.rest(signin, &session).min(CHECK_INTERVAL)))
         }
         Step::Expire => {
             let is_past_period = context.age(&session) >= session.period.duration();
             if !context.sessions.expire(&session, is_past_period).await? {
                 // It was extended, or the clock was set meanwhile.
-                return Ok(Action::requeue(LOOK));
+                return Ok(Action::requeue(CHECK_INTERVAL));
             }
             Ok(Action::await_change())
         }
@@ -302,7 +302,7 @@ async fn resume_termination(signin: &TkaSignin, context: &Context) -> Result<Act
         .ends_in_progress
         .holds(&signin.uid().unwrap_or_default())
     {
-        return Ok(Action::requeue(IN_HAND));
+        return Ok(Action::requeue(TERMINATION_GRACE));
     }
     context.sessions.resume_termination(signin).await?;
     Ok(Action::await_change())
@@ -410,7 +410,7 @@ impl Context {
         let failure = failures.get(&signin.name_any(), &signin.uid())?;
         let left = failure.not_before.checked_duration_since(now)?;
         let longest = if failure.was_due { left } else { self.due(signin) };
-        Some(left.min(longest).min(LOOK)).filter(|left| !left.is_zero())
+        Some(left.min(longest).min(CHECK_INTERVAL)).filter(|left| !left.is_zero())
     }
 }
 
@@ -491,7 +491,7 @@ mod tests {
         let signin = objects::signin(&examples::session("1h", at("2026-01-01T00:00:00Z")), None, "tka");
         let (context, now) = (context(&signin), Instant::now());
         context.failed(&signin, Some(Duration::from_secs(30)), now);
-        assert_eq!(context.backoff_left(&signin, now), Some(LOOK));
+        assert_eq!(context.backoff_left(&signin, now), Some(CHECK_INTERVAL));
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ const SUFFIX: &str = ".break-glass";
 /// Under which key the ConfigMap holds it.
 const KEY: &str = "signIns.json";
 /// How many sign-ins are kept of one caller and rule, the last ones. The audit log has all.
-const KEPT: usize = 10;
+const MAX_SIGN_INS: usize = 10;
 
 /// The sign-ins of one caller through one rule that none has acknowledged.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -156,7 +156,7 @@ pub(crate) fn written(
         period: session.period,
         at: now,
     });
-    sign_ins.drain(..sign_ins.len().saturating_sub(KEPT));
+    sign_ins.drain(..sign_ins.len().saturating_sub(MAX_SIGN_INS));
     let (user_id, tags) = match &session.caller.identity {
         Identity::User { id, .. } => (Some(id.0), Vec::new()),
         Identity::Machine { tags } => (None, tags.clone()),
@@ -250,7 +250,7 @@ mod tests {
         for number in 1..30 {
             emergency = kept(Some(&emergency), &session, &format!("r{number}"), number);
         }
-        assert_eq!((emergency.count, emergency.sign_ins.len()), (30, KEPT));
+        assert_eq!((emergency.count, emergency.sign_ins.len()), (30, MAX_SIGN_INS));
         assert_eq!(
             (
                 emergency.sign_ins[0].request.as_str(),

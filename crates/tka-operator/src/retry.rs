@@ -23,7 +23,7 @@ use tower::retry::Policy;
 use crate::metrics::Retry;
 
 /// How often a request is tried at the most.
-const TRIES: u32 = 4;
+const MAX_TRIES: u32 = 4;
 /// How long to wait before the second try, and before each further one twice as long.
 const FIRST: Duration = Duration::from_millis(100);
 /// The longest that a request waits because the API server says so. The caller is told of a longer time.
@@ -98,7 +98,7 @@ impl<B> Policy<Request<Body>, Response<B>, BoxError> for Retries {
 /// How long to wait before the next try, after `tries`. None when there is to be none. `answer` is the status of the last try and how long the API
 /// server asked to wait; None if there was no answer.
 fn again(tries: u32, answer: Option<(StatusCode, Option<Duration>)>) -> Option<Duration> {
-    if tries >= TRIES {
+    if tries >= MAX_TRIES {
         return None;
     }
     let backoff = doubled(FIRST, tries);
@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn unanswered_request_is_retried_and_given_up() {
-        let waits: Vec<_> = (1..=TRIES).map(|tries| again(tries, None)).collect();
+        let waits: Vec<_> = (1..=MAX_TRIES).map(|tries| again(tries, None)).collect();
         let expected = [100, 200, 400].map(|wait| Some(wait * MILLISECOND));
         assert_eq!(waits, [&expected[..], &[None]].concat());
     }

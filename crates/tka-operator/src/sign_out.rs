@@ -24,7 +24,7 @@ use crate::{Error, Sessions, objects};
 /// How many of many sessions are ended at a time. Each has some requests under way.
 const AT_ONCE: usize = 16;
 /// How long to wait before what failed is tried again, unless the API server says how long.
-const AGAIN: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Sessions that their owner signs out of.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ impl Sessions {
             let Some(error) = self.remove_access_once(left, withdrawals).await else {
                 return Ok(());
             };
-            let wait = error.retry_after().unwrap_or_default().max(AGAIN);
+            let wait = error.retry_after().unwrap_or_default().max(RETRY_PAUSE);
             let (count, cause) = (left.len(), with_causes(&error));
             if !error.is_transient() || Instant::now() + wait > until {
                 tracing::warn!(left = count, error = cause, "sign-out of these sessions failed");

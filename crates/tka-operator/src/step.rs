@@ -11,7 +11,7 @@ use crate::objects;
 
 /// How long a sign-in or a sign-out is left to its handler, at another replica perhaps, before it counts as cut off. The time of a sign-in is
 /// in whole seconds.
-const HANDLED: Duration = Duration::from_secs(2);
+const HANDLER_GRACE: Duration = Duration::from_secs(2);
 
 /// What the loop does next for one session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,7 +27,7 @@ pub(crate) enum Step {
 /// How long an end is left at `now` to the request that asked for it. One in the future was decided by another clock.
 pub(crate) fn handler_grace_left(intent: &EndRecord, now: Timestamp) -> Option<Duration> {
     let age = Duration::try_from(now.duration_since(intent.at)).ok()?;
-    let left = HANDLED.checked_sub(age).filter(|left| !left.is_zero());
+    let left = HANDLER_GRACE.checked_sub(age).filter(|left| !left.is_zero());
     left.filter(|_| intent.end.is_asked_for())
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn step(session: &Session, provisioned: bool, now: Timestamp, rest: D
     }
     // A sign-in in the future is one by another clock.
     let age = now.duration_since(session.signed_in);
-    match HANDLED.checked_sub(Duration::try_from(age).unwrap_or_default()) {
+    match HANDLER_GRACE.checked_sub(Duration::try_from(age).unwrap_or_default()) {
         Some(left) if !left.is_zero() => Step::Wait(left.min(rest)),
         _ => Step::Complete,
     }
@@ -76,7 +76,7 @@ fn end_of_time(signin: &TkaSignin, session: &Session, is_recorded: bool) -> Time
         return session.until();
     }
     let before = signin.status.as_ref().and_then(|status| status.valid_until);
-    let handled = session.signed_in + HANDLED;
+    let handled = session.signed_in + HANDLER_GRACE;
     let end = before.map_or(handled, |before| before.max(handled));
     end.min(session.until())
 }
@@ -105,7 +105,7 @@ mod tests {
         let step = |time| look(false, time, Duration::ZERO);
         assert_eq!(step("2026-01-01T00:00:00.5Z"), Step::Wait(Duration::from_millis(1500)));
         assert_eq!(step("2026-01-01T00:00:02Z"), Step::Complete);
-        assert_eq!(step("2025-12-31T23:59:00Z"), Step::Wait(HANDLED));
+        assert_eq!(step("2025-12-31T23:59:00Z"), Step::Wait(HANDLER_GRACE));
     }
 
     #[test]

@@ -35,9 +35,9 @@ use crate::records::Records;
 use crate::{EndReason, Error, Sessions, objects};
 
 /// How long the record of an end is waited for at a time. The access is gone by then, and what cannot be written goes to the log.
-const RECORD: Duration = Duration::from_secs(1);
+const RECORD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How often it is written down how a session ends that is extended at the same moment.
+/// How often writing an end reason is tried while sign-ins keep changing the session.
 const WRITE_TRIES: usize = 3;
 
 /// What a `TkaSignin` must be for it to be ended.
@@ -256,7 +256,7 @@ impl Sessions {
         Ok(Some(terminating))
     }
 
-    /// Writes down how it ends. Returns the `TkaSignin` as it is then, unless it is gone. How an end goes that has begun already is not changed.
+    /// Writes down how it ends. Returns the `TkaSignin` as it is then, unless it is gone. An end reason that is already written stays.
     async fn annotate_end_reason(
         &self,
         signin: &TkaSignin,
@@ -347,7 +347,7 @@ impl Sessions {
     ) -> Result<(), Error> {
         let not_yet = || Error::NotRecorded("the record of its end is not written yet".into());
         if let Some(mut written) = self.recorded.end(signin) {
-            let written = timeout(RECORD, written.wait_for(|written| *written)).await;
+            let written = timeout(RECORD_TIMEOUT, written.wait_for(|written| *written)).await;
             return if matches!(written, Ok(Ok(_))) {
                 Ok(())
             } else {
@@ -356,7 +356,7 @@ impl Sessions {
         }
         let (tell, written) = watch::channel(false);
         self.recorded.recording_end(signin, written, Instant::now());
-        if timeout(RECORD, records.ended(session, how)).await.is_ok() {
+        if timeout(RECORD_TIMEOUT, records.ended(session, how)).await.is_ok() {
             tell.send_replace(true);
             return Ok(());
         }

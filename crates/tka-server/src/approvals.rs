@@ -36,7 +36,7 @@ pub use self::worker::RecentRequests;
 pub(crate) use self::worker::Worker;
 
 /// How often a decision is made anew after another came between.
-const TRIES: usize = 4;
+const MAX_DECISIONS: usize = 4;
 
 /// What a caller decides.
 #[derive(Clone, Debug)]
@@ -133,7 +133,7 @@ impl Approver {
         app.contact.check().map_err(|error| no_contact(&error))?;
         let mut meant = decision.request.clone();
         let mut recorded = None;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_DECISIONS {
             let waiting = app.sessions.waiting_named(name).await?;
             let waiting = waiting.ok_or_else(|| self.gone(app, name))?;
             self.may_decide(&waiting).map_err(may_not)?;
@@ -188,7 +188,7 @@ impl Approver {
 
 /// Gives the access that `waiting` was approved for, if the tailnet still gives it at this moment, and everyone counts who approved.
 async fn carry_out(app: &App, mut waiting: WaitingSignIn) -> Result<GrantOutcome, Failure> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_DECISIONS {
         match check(app, waiting).await? {
             Checked::Stands(sign_in, checked) => {
                 if sign_in_checked(app, &checked, *sign_in).await? {
@@ -319,7 +319,7 @@ pub async fn withdraw(
     approver: &Approver,
     name: &str,
 ) -> Result<WaitingSignIn, Failure> {
-    for _ in 0..TRIES {
+    for _ in 0..MAX_DECISIONS {
         let waiting = app
             .sessions
             .waiting_named(name)

@@ -15,7 +15,7 @@ const OLDEST: Version = Version { major: 1, minor: 30 };
 const TOKEN_IDS: Version = Version { major: 1, minor: 32 };
 
 /// How often the version is read: a cluster may be upgraded while the server runs.
-const AGAIN: Duration = Duration::from_hours(1);
+const VERSION_INTERVAL: Duration = Duration::from_hours(1);
 /// The longest wait after a failure.
 const LONGEST_RETRY: Duration = Duration::from_mins(5);
 
@@ -43,7 +43,7 @@ pub async fn watch_version(client: Client, told: watch::Sender<Option<Cluster>>)
             Ok(info) => {
                 failures = 0;
                 tell(&told, Cluster::of(&info.major, &info.minor, &info.git_version));
-                AGAIN
+                VERSION_INTERVAL
             }
             Err(error) => {
                 failures += 1;

@@ -12,7 +12,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 /// For how long an answer counts. Administrators who correct a rule or a role look at what came of it.
-const KEPT: Duration = Duration::from_secs(2);
+const ANSWER_TTL: Duration = Duration::from_secs(2);
 
 /// The answers of the last moment, by what was asked.
 #[derive(Debug, Default)]
@@ -73,7 +73,7 @@ impl RuleChecks {
 
 impl Check {
     fn is_recent(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) < KEPT
+        now.saturating_duration_since(self.since) < ANSWER_TTL
     }
 }
 
@@ -88,7 +88,7 @@ mod tests {
         let first = checks.shared(&edit, &Scope::Cluster, now);
         assert!(Arc::ptr_eq(&first, &checks.shared(&edit, &Scope::Cluster, now)));
         assert!(!Arc::ptr_eq(&first, &checks.shared(&view, &Scope::Cluster, now)));
-        let later = checks.shared(&edit, &Scope::Cluster, now + KEPT);
+        let later = checks.shared(&edit, &Scope::Cluster, now + ANSWER_TTL);
         assert!(!Arc::ptr_eq(&first, &later));
         assert_eq!(checks.0.lock().unwrap().len(), 1, "what is over is forgotten");
     }

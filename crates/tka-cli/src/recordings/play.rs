@@ -14,7 +14,7 @@ use super::source::{ReaderEvent, Source};
 use super::stage::{PlaybackInput, Stage};
 
 /// How many events are read ahead.
-const AHEAD: usize = 2;
+const READ_AHEAD_EVENTS: usize = 2;
 
 /// How to play.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +103,7 @@ fn start(id: &str, content: Content, reading: u64, sender: &Sender<Message>) -> 
         // A player that is gone wants to know nothing.
         let _ = sender.send(Message::ReaderEvent(reading, told));
     });
-    (0..AHEAD).for_each(|_| source.wants());
+    (0..READ_AHEAD_EVENTS).for_each(|_| source.wants());
     source
 }
 

@@ -26,7 +26,7 @@ use self::keep_alive::KeepAlive;
 use self::pool::{Checkout, Pool, SendError};
 
 /// How often a request is sent at the most, where connections close before it is.
-const TRIES: u32 = 3;
+const MAX_TRIES: u32 = 3;
 /// How large an answer's head may be over HTTP/1.1, in bytes.
 const MAX_HEAD: usize = 128 * 1024;
 
@@ -75,7 +75,7 @@ impl Upstream {
     /// Sends a request, whose URI is a path and whose headers are [`headers::request`](crate::headers::request)'s. Returns the answer once its head is there; its body comes as it is
     /// read.
     pub async fn send(&self, mut request: Request<BoxBody>) -> Result<Response<BoxBody>, UpstreamError> {
-        for _ in 1..TRIES {
+        for _ in 1..MAX_TRIES {
             match self.try_send(request).await? {
                 Ok(response) => return Ok(response),
                 Err(unsent) => request = unsent,

@@ -12,7 +12,7 @@ use tka_core::session::{end, whole_seconds};
 use tka_core::{Approval, Caller, Period, Reason};
 
 /// How long what was approved may take to begin. Its access counts from the approval, and what a server could not begin by then is asked for anew.
-const BEGINS: SignedDuration = SignedDuration::from_mins(5);
+const BEGIN_LIMIT: SignedDuration = SignedDuration::from_mins(5);
 
 /// One sign-in that waits for approval, or that was decided.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -197,7 +197,7 @@ impl ApprovalRequest {
             return RequestState::Denied;
         }
         match self.approved_at() {
-            Some(at) if now.duration_since(at) < BEGINS => RequestState::Approved,
+            Some(at) if now.duration_since(at) < BEGIN_LIMIT => RequestState::Approved,
             None if now < self.expires => RequestState::Waiting,
             _ => RequestState::Expired,
         }
@@ -221,7 +221,7 @@ impl ApprovalRequest {
     #[must_use]
     pub fn time_left(&self, now: Timestamp) -> Duration {
         let until = match self.state(now) {
-            RequestState::Approved => self.approved_at().map_or(now, |at| at + BEGINS),
+            RequestState::Approved => self.approved_at().map_or(now, |at| at + BEGIN_LIMIT),
             RequestState::Waiting | RequestState::Denied => self.expires,
             RequestState::Granted | RequestState::Expired => now,
         };

@@ -15,7 +15,7 @@ use crate::name::RecordingName;
 use crate::sink::{Encoding, RecordingWriter, Sink, SinkError};
 
 /// How long a stream is gathered for that does not wait for its recording.
-const GATHERED: Duration = Duration::from_millis(500);
+const FLUSH_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A recording that begins, with its first line.
 pub(super) type OpenFuture = BoxFuture<'static, Result<Box<dyn RecordingWriter>, RecordError>>;
@@ -81,7 +81,7 @@ async fn write_on(shared: &Shared, mut writing: Box<dyn RecordingWriter>, mode: 
     let end = loop {
         shared.more.notified().await;
         if mode == Mode::BestEffort {
-            let _ = timeout(GATHERED, shared.ends.notified()).await;
+            let _ = timeout(FLUSH_INTERVAL, shared.ends.notified()).await;
         }
         let (bytes, recorded, end) = shared.state().take();
         if !bytes.is_empty()

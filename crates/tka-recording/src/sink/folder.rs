@@ -23,7 +23,7 @@ use crate::name::RecordingName;
 /// The end of the name of a file that is not whole.
 pub(crate) const PART: &str = ".part";
 /// For how long a part is left alone: it may have been made and not be locked yet.
-const YOUNG: Duration = Duration::from_mins(1);
+const PART_GRACE: Duration = Duration::from_mins(1);
 /// The last line of a recording whose server was killed.
 const KILLED: &str = "the recording ends here: its server was stopped or lost its disk";
 
@@ -280,7 +280,7 @@ impl StoredRecording {
 fn recover(kept: &StoredRecording, now: SystemTime) -> io::Result<bool> {
     let mut file = OpenOptions::new().read(true).write(true).open(&kept.path)?;
     let changed = file.metadata()?.modified()?;
-    if now.duration_since(changed).unwrap_or_default() < YOUNG {
+    if now.duration_since(changed).unwrap_or_default() < PART_GRACE {
         return Ok(false);
     }
     match file.try_lock() {

@@ -21,11 +21,11 @@ use crate::audit_context::AuditContext;
 use crate::authorize::no_contact;
 
 /// How often one that none has acknowledged is told again.
-const AGAIN: SignedDuration = SignedDuration::from_hours(24);
+const REMINDER_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 /// By how much clocks may differ.
-const AHEAD: SignedDuration = SignedDuration::from_hours(1);
+const TOLERATED_SKEW: SignedDuration = SignedDuration::from_hours(1);
 /// How often it is looked whether one is to be told again.
-const LOOK: Duration = Duration::from_mins(5);
+const CHECK_INTERVAL: Duration = Duration::from_mins(5);
 
 /// What a caller says of a sign-in in an emergency.
 pub(crate) struct Acknowledgement {
@@ -48,14 +48,15 @@ type ToldHere = HashMap<SessionName, Timestamp>;
 
 /// When `emergency` is told again, unless it is acknowledged before.
 pub(crate) fn told_again_at(emergency: &UnacknowledgedSignIns) -> Timestamp {
-    emergency.told.checked_add(AGAIN).unwrap_or(emergency.told)
+    emergency.told.checked_add(REMINDER_INTERVAL).unwrap_or(emergency.told)
 }
 
 /// By value: whether sign-ins are to be told again at `now` that were `told` then, as it is written down, and `told_here` by this replica. A time that is
 /// still to come was written by a clock that was ahead, and counts for nothing.
 fn is_due(told: Timestamp, told_here: Option<Timestamp>, now: Timestamp) -> bool {
-    let told = (told.duration_since(now) <= AHEAD).then_some(told);
-    told.max(told_here).is_none_or(|told| now.duration_since(told) >= AGAIN)
+    let told = (told.duration_since(now) <= TOLERATED_SKEW).then_some(told);
+    told.max(told_here)
+        .is_none_or(|told| now.duration_since(told) >= REMINDER_INTERVAL)
 }
 
 // === impl Approver ===
@@ -145,13 +146,13 @@ impl Reminder {
             let wait = match self.look(&mut told).await {
                 Ok(()) => {
                     failures = 0;
-                    LOOK
+                    CHECK_INTERVAL
                 }
                 Err(failure) => {
                     failures += 1;
                     let (status, message) = (failure.status, failure.body.message);
                     tracing::warn!(failures, %status, message, "emergency sign-ins were not looked at; retrying");
-                    backoff(failures, None, LOOK)
+                    backoff(failures, None, CHECK_INTERVAL)
                 }
             };
             tokio::select! {

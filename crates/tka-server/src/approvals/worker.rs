@@ -14,9 +14,9 @@ use tokio::time::sleep;
 use crate::App;
 
 /// How long a decision is left to the request that made it, at another replica perhaps.
-const HANDLED: SignedDuration = SignedDuration::from_secs(2);
+const HANDLER_GRACE: SignedDuration = SignedDuration::from_secs(2);
 /// How often all are looked at, even if nothing changes.
-const LOOK: Duration = Duration::from_secs(10);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How many are seen to at a time.
@@ -82,7 +82,7 @@ impl Worker {
             });
             let next = all
                 .buffer_unordered(AT_ONCE)
-                .fold(LOOK, async |next, wait| next.min(wait))
+                .fold(CHECK_INTERVAL, async |next, wait| next.min(wait))
                 .await;
             tokio::select! {
                 () = watched.changed() => {}
@@ -96,19 +96,21 @@ impl Worker {
         let now = (app.clock)();
         let (request, is_ours) = (&waiting.request, self.leadership.is_held());
         let done = match request.state(now) {
-            RequestState::Granted => return LOOK,
-            RequestState::Waiting => return request.time_left(now).min(LOOK),
-            RequestState::Denied if !request.time_left(now).is_zero() => return request.time_left(now).min(LOOK),
+            RequestState::Granted => return CHECK_INTERVAL,
+            RequestState::Waiting => return request.time_left(now).min(CHECK_INTERVAL),
+            RequestState::Denied if !request.time_left(now).is_zero() => {
+                return request.time_left(now).min(CHECK_INTERVAL);
+            }
             RequestState::Approved => {
                 let age = request
                     .approved_at()
                     .map(|at| now.duration_since(at))
                     .unwrap_or_default();
-                if age < HANDLED {
-                    return Duration::try_from(HANDLED - age).unwrap_or(RETRY);
+                if age < HANDLER_GRACE {
+                    return Duration::try_from(HANDLER_GRACE - age).unwrap_or(RETRY);
                 }
                 if !is_ours {
-                    return LOOK;
+                    return CHECK_INTERVAL;
                 }
                 match super::carry_out(app, waiting.clone()).await {
                     // What is refused now is refused in a minute, too.
@@ -121,11 +123,11 @@ impl Worker {
             RequestState::Expired => {
                 app.recent_requests.remember(waiting, now);
                 if !is_ours {
-                    return LOOK;
+                    return CHECK_INTERVAL;
                 }
                 super::end(app, waiting, "it was not answered in time").await
             }
-            RequestState::Denied if !is_ours => return LOOK,
+            RequestState::Denied if !is_ours => return CHECK_INTERVAL,
             // Its record was written when it was denied.
             RequestState::Denied => {
                 let stopped = app.sessions.cancel_request(waiting).await;
@@ -133,7 +135,7 @@ impl Worker {
             }
         };
         match done {
-            Ok(()) => LOOK,
+            Ok(()) => CHECK_INTERVAL,
             Err(failure) => {
                 let (session, status, message) = (&waiting.name, failure.status, failure.body.message);
                 tracing::warn!(%session, %status, message, "pending approval not processed; retrying");

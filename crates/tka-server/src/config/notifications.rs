@@ -20,7 +20,7 @@ const MOST: usize = 16;
 const LONGEST_NAME: usize = 63;
 
 /// What is told where nothing is chosen: what people wait for, and what was taken from them.
-const TOLD: [Decision; 9] = [
+const DEFAULT_DECISIONS: [Decision; 9] = [
     Decision::ApprovalRequested,
     Decision::Approved,
     Decision::Denied,
@@ -110,7 +110,7 @@ impl Default for Webhook {
             url_file: PathBuf::new(),
             insecure: false,
             format: WebhookFormat::default(),
-            events: TOLD.to_vec(),
+            events: DEFAULT_DECISIONS.to_vec(),
             key_file: PathBuf::new(),
             ca_file: PathBuf::new(),
         }
@@ -349,7 +349,7 @@ mod tests {
     fn what_is_left_out_is_as_documented_and_the_url_is_not_shown() {
         let read = read(json!([{"name": "a", "url": "https://s3cret.example/s3cret", "keyFile": "/k"}])).unwrap();
         assert_eq!(read[0].format, WebhookFormat::CloudEvents);
-        assert_eq!(read[0].events, TOLD);
+        assert_eq!(read[0].events, DEFAULT_DECISIONS);
         assert!(!format!("{read:?}").contains("s3cret"));
         let slack = json!([{"name": "a", "urlFile": "/u", "format": "slack", "events": ["signed_in"]}]);
         let slack = super::read(slack).unwrap();

@@ -128,7 +128,7 @@ async fn ordinary(
     });
     let over = over.flatten();
     *notice = over.as_ref().map(Elevation::ended_notice);
-    // An address that names none means what a caller has without others.
+    // Where the address names none, rules that need approval or are for emergencies do not count.
     if target.choice == RuleSelector::default() {
         authorization.rules = authorization.rules.prefer_ordinary_rules();
     }

@@ -8,9 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use tka_core::{CallerKey, RoleName, RuleKey};
 
 /// For how long after its end requests are told that an elevation is over.
-const TOLD: SignedDuration = SignedDuration::from_mins(10);
+const NOTICE_TTL: SignedDuration = SignedDuration::from_mins(10);
 /// Of how many devices this is kept. Beyond it the one is forgotten whose elevation ends first.
-const MAX: usize = 10_000;
+const MAX_DEVICES: usize = 10_000;
 
 /// The last elevation that acted, by caller and device.
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Elevations {
         if is_new {
             all.retain(|_, last| last.is_told(now));
         }
-        if is_new && all.len() >= MAX {
+        if is_new && all.len() >= MAX_DEVICES {
             let first = all.iter().min_by_key(|(_, last)| last.until);
             let first = first.map(|(key, _)| key.clone());
             first.and_then(|key| all.remove(&key));
@@ -79,7 +79,7 @@ impl Elevations {
 impl LastElevation {
     /// Whether requests at `now` are told that it is over, or may be later on.
     fn is_told(&self, now: Timestamp) -> bool {
-        now.duration_since(self.over.unwrap_or(self.until)) < TOLD
+        now.duration_since(self.over.unwrap_or(self.until)) < NOTICE_TTL
     }
 }
 
@@ -179,13 +179,13 @@ mod tests {
     #[test]
     fn what_is_told_no_more_is_forgotten_and_there_is_a_bound() {
         let elevations = Elevations::default();
-        for device in 0..MAX + 3 {
+        for device in 0..MAX_DEVICES + 3 {
             let until = i64::try_from(device).unwrap();
             record_active(&elevations, &device.to_string(), EDIT, until, 0);
         }
-        assert_eq!(elevations.all().len(), MAX);
+        assert_eq!(elevations.all().len(), MAX_DEVICES);
         assert_eq!(said(&elevations, "0", 1), None, "the first that ends is forgotten");
-        assert!(said(&elevations, &(MAX + 2).to_string(), 1).is_some());
+        assert!(said(&elevations, &(MAX_DEVICES + 2).to_string(), 1).is_some());
         record_active(&elevations, "n1", EDIT, 100_000, 90_000);
         assert_eq!(elevations.all().len(), 1);
     }

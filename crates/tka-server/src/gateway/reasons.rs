@@ -13,9 +13,9 @@ use tka_core::shorten_to;
 use tokio::time::Instant;
 
 /// How many reasons are kept. One that is pushed out costs a person the better message.
-const KEPT: usize = 256;
+const MAX_REASONS: usize = 256;
 /// For how long: kubectl tries again at once.
-const LASTING: Duration = Duration::from_secs(10);
+const REASON_TTL: Duration = Duration::from_secs(10);
 /// How much of a reason is kept.
 const CHARACTERS: usize = 2000;
 
@@ -50,8 +50,8 @@ impl SpdyFallbackReasons {
     pub(super) fn keep(&self, key: RequestKey, now: Instant, status: StatusCode, message: &str) {
         let message = shorten_to(message, CHARACTERS);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(other, at, _)| *other != key && now.duration_since(*at) < LASTING);
-        if kept.len() >= KEPT {
+        kept.retain(|(other, at, _)| *other != key && now.duration_since(*at) < REASON_TTL);
+        if kept.len() >= MAX_REASONS {
             kept.pop_front();
         }
         kept.push_back((key, now, Reason { status, message }));
@@ -60,7 +60,7 @@ impl SpdyFallbackReasons {
     /// Why it was refused a moment ago.
     pub(super) fn last(&self, key: RequestKey, now: Instant) -> Option<Reason> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut kept = kept.iter().filter(|(_, at, _)| now.duration_since(*at) < LASTING);
+        let mut kept = kept.iter().filter(|(_, at, _)| now.duration_since(*at) < REASON_TTL);
         kept.find(|(other, _, _)| *other == key)
             .map(|(_, _, reason)| reason.clone())
     }
@@ -80,19 +80,19 @@ mod tests {
         assert_eq!(refusals.last(key, now).unwrap().status, 404);
         let other = refusals.key("uid-2", "/api/v1/namespaces/a/pods/b/exec?command=sh");
         assert_eq!(refusals.last(other, now), None);
-        assert_eq!(refusals.last(key, now + LASTING), None);
+        assert_eq!(refusals.last(key, now + REASON_TTL), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn reasons_do_not_pile_up() {
         let refusals = SpdyFallbackReasons::default();
         let now = Instant::now();
-        for count in 0..2 * KEPT {
+        for count in 0..2 * MAX_REASONS {
             let key = refusals.key("uid", &count.to_string());
             refusals.keep(key, now, StatusCode::FORBIDDEN, &"x".repeat(100_000));
         }
         let kept = refusals.kept.lock().unwrap();
-        assert_eq!(kept.len(), KEPT);
+        assert_eq!(kept.len(), MAX_REASONS);
         assert!(
             kept.iter()
                 .all(|(_, _, reason)| reason.message.chars().count() <= CHARACTERS + 1)

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::answer::Failure;
 
 /// For how long what was refused is not tried again.
-const KEPT: Duration = Duration::from_secs(2);
+const REFUSAL_TTL: Duration = Duration::from_secs(2);
 
 /// Why use did not begin sessions, by name.
 #[derive(Debug, Default)]
@@ -50,7 +50,7 @@ impl OnUseRefusals {
 
 impl Refused {
     fn is_recent(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) < KEPT
+        now.saturating_duration_since(self.at) < REFUSAL_TTL
     }
 }
 
@@ -80,10 +80,10 @@ mod tests {
             (StatusCode::FORBIDDEN, "too many")
         );
         assert!(refusals.get(&name("n2"), now).is_none());
-        assert!(refusals.get(&name("n1"), now + KEPT).is_none());
+        assert!(refusals.get(&name("n1"), now + REFUSAL_TTL).is_none());
         refusals.remember(&name("n2"), &Failure::transient("away", &[]), now);
         assert!(refusals.get(&name("n2"), now).is_none(), "what may pass is tried again");
-        refusals.remember(&name("n3"), &refused, now + KEPT);
+        refusals.remember(&name("n3"), &refused, now + REFUSAL_TTL);
         assert_eq!(refusals.all().len(), 1);
     }
 }

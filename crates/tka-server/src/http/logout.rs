@@ -28,11 +28,11 @@ use crate::authorize::{applicable_rules, names};
 use crate::identified::Identified;
 
 /// How long before an answer would be late it is given, where many sessions end.
-const SPARE: Duration = Duration::from_secs(2);
+const ANSWER_MARGIN: Duration = Duration::from_secs(2);
 /// For how long a sign-out of everything is tried again.
-const GOES_ON: Duration = Duration::from_mins(5);
+const DETACHED_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long what is left of sessions without access is waited for. The answer needs it for nothing; who looks into the cluster then finds it empty.
-const REST: Duration = Duration::from_secs(1);
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Which sessions.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -138,7 +138,10 @@ async fn end_all(
     began: Instant,
 ) -> Result<Response, Failure> {
     let answer = Json(view::login(last));
-    let late = began + app.write_timeout.saturating_sub(SPARE.min(app.write_timeout / 2));
+    let late = began
+        + app
+            .write_timeout
+            .saturating_sub(ANSWER_MARGIN.min(app.write_timeout / 2));
     let (finish, finished) = oneshot::channel::<()>();
     let (on, context) = (Arc::clone(app), Arc::clone(context));
     let withdrawn = app.tasks.run_to_completion(async move {
@@ -150,7 +153,9 @@ async fn end_all(
             drop(finish);
             // The caller heard that it failed, or that it goes on.
             if !all.is_done() {
-                on.sessions.resume_sign_out(all, began + GOES_ON, &records).await;
+                on.sessions
+                    .resume_sign_out(all, began + DETACHED_TIMEOUT, &records)
+                    .await;
             }
         });
         withdrawn
@@ -160,7 +165,7 @@ async fn end_all(
         Err(_) => return Ok(pending(app.retry_after_seconds, answer)),
     }
     // Whether that ends or is given up makes no difference.
-    let _ = timeout(REST, finished).await;
+    let _ = timeout(CLEANUP_TIMEOUT, finished).await;
     Ok(answer.into_response())
 }
 

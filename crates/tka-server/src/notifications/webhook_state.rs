@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often it is logged at the most that notifications were given up.
-const LOGGED: Duration = Duration::from_mins(1);
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 /// For how long it is told that some were.
-const TOLD: Duration = Duration::from_hours(1);
+const FAILURE_TTL: Duration = Duration::from_hours(1);
 
 /// How a webhook stands.
 #[derive(Debug, Default)]
@@ -43,7 +43,10 @@ impl WebhookState {
         self.dead += count;
         self.last_dead = Some(now);
         self.untold += count;
-        if self.logged.is_some_and(|logged| now.duration_since(logged) < LOGGED) {
+        if self
+            .logged
+            .is_some_and(|logged| now.duration_since(logged) < LOG_INTERVAL)
+        {
             return None;
         }
         self.logged = Some(now);
@@ -74,7 +77,8 @@ impl WebhookState {
     }
 
     fn is_recent(&self, now: Instant) -> bool {
-        self.last_dead.is_some_and(|last| now.duration_since(last) < TOLD)
+        self.last_dead
+            .is_some_and(|last| now.duration_since(last) < FAILURE_TTL)
     }
 }
 

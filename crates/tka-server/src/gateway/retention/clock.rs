@@ -10,9 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 
 /// How far the time may be ahead of what follows from an earlier one. So at most a day's recordings are removed a day too early. Servers that were down for less are
 /// not noticed.
-const TOLERATED: SignedDuration = SignedDuration::from_hours(24);
+const TOLERATED_JUMP: SignedDuration = SignedDuration::from_hours(24);
 /// How long a time must go on as it began before it is believed.
-const DOUBTED: Duration = Duration::from_hours(24);
+const DOUBT_PERIOD: Duration = Duration::from_hours(24);
 
 /// What is known of the clock.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,7 @@ impl ClockCheck {
     /// The check of a server that starts `now`. `last` is a time that the one before believed.
     pub(super) fn new(last: Option<Timestamp>, now: Timestamp, at: Instant) -> Self {
         // A last time that is still to come is of a clock that was wrong, or is.
-        let believed = last.filter(|last| *last <= now + TOLERATED).map(|last| (last, at));
+        let believed = last.filter(|last| *last <= now + TOLERATED_JUMP).map(|last| (last, at));
         Self {
             believed,
             doubted: None,
@@ -57,7 +57,7 @@ impl ClockCheck {
         let doubted = self.doubted.filter(|doubted| follows(*doubted, now, at));
         let is_new = doubted.is_none();
         let (began, since) = doubted.unwrap_or((now, at));
-        if at.saturating_duration_since(since) >= DOUBTED {
+        if at.saturating_duration_since(since) >= DOUBT_PERIOD {
             *self = Self {
                 believed: Some((now, at)),
                 doubted: None,
@@ -72,7 +72,7 @@ impl ClockCheck {
 /// Whether `now` is no later than what follows from an earlier time. An earlier one makes nothing old.
 fn follows((earlier, since): (Timestamp, Instant), now: Timestamp, at: Instant) -> bool {
     let passed = SignedDuration::try_from(at.saturating_duration_since(since)).unwrap_or(SignedDuration::MAX);
-    now.duration_since(earlier) <= passed.saturating_add(TOLERATED)
+    now.duration_since(earlier) <= passed.saturating_add(TOLERATED_JUMP)
 }
 
 #[cfg(test)]
