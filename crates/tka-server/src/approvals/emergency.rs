@@ -13,7 +13,7 @@ use tka_operator::{Leadership, UnacknowledgedSignIns, backoff};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::{Approver, TRIES, contended};
+use super::{Approver, MAX_DECISIONS, contended};
 use crate::App;
 use crate::answer::Failure;
 use crate::audit::{Audit, AuditError};
@@ -87,7 +87,7 @@ impl Approver {
         app.contact.check().map_err(|error| no_contact(&error))?;
         let mut meant = seen.request.clone();
         let mut is_recorded = false;
-        for _ in 0..TRIES {
+        for _ in 0..MAX_DECISIONS {
             let there = app.sessions.get_unacknowledged(name).await?;
             let emergency = there.ok_or_else(none)?;
             self.may_acknowledge(&emergency).map_err(may_not)?;

@@ -24,7 +24,7 @@ fn texts(folder: &Folder) -> Vec<(bool, String)> {
 }
 
 fn later() -> SystemTime {
-    SystemTime::now() + 2 * YOUNG
+    SystemTime::now() + 2 * PART_GRACE
 }
 
 async fn begun(folder: &Folder, began: &str) -> Box<dyn RecordingWriter> {
