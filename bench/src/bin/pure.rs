@@ -93,7 +93,7 @@ fn gateway_headers() -> Result<(), Failure> {
         sent.insert(name, HeaderValue::from_static(value));
     }
     let token = Token::from("a.b.c".to_owned());
-    let identity = headers::Identity {
+    let identity = headers::UpstreamIdentity {
         token: &token,
         caller: Some([100, 64, 0, 2].into()),
         audit_id: "11111111-2222-3333-4444-555555555555",

@@ -8,7 +8,7 @@
 {{- if not (or (.Values.clusterInfo).apiEndpoint $fromConfigMap) -}}
 {{- $wrong = append $wrong "clusterInfo.apiEndpoint is empty: the URL by which people reach the Kubernetes API server. This prints the one that you use: kubectl config view --minify --output=jsonpath='{.clusters[0].cluster.server}'" -}}
 {{- else if and (.Values.clusterInfo).apiEndpoint $fromConfigMap -}}
-{{- $wrong = append $wrong "clusterInfo.apiEndpoint and clusterInfo.configMap.enabled are two answers to one question: leave one out" -}}
+{{- $wrong = append $wrong "clusterInfo.apiEndpoint and clusterInfo.configMap.enabled are both set: leave one out" -}}
 {{- end -}}
 {{- $ways := include "tka.tailscale.ways" . | fromJsonArray -}}
 {{- if not $ways -}}
@@ -21,10 +21,10 @@
 {{- $wrong = append $wrong (printf "%s needs tailscale.tags: Tailscale makes tagged nodes for it, and no others" (index $ways 0).by) -}}
 {{- end -}}
 {{- if and .Values.tailscale.caCert.configMap.name .Values.tailscale.caCert.secret.name -}}
-{{- $wrong = append $wrong "tailscale.caCert.configMap and tailscale.caCert.secret are two answers to one question: leave one out" -}}
+{{- $wrong = append $wrong "tailscale.caCert.configMap and tailscale.caCert.secret are both set: leave one out" -}}
 {{- end -}}
 {{- if and (.Values.recordings).existingClaim (((((.Values.config).gateway).recording).s3).bucket) -}}
-{{- $wrong = append $wrong "recordings.existingClaim and config.gateway.recording.s3.bucket are two answers to one question: leave one out" -}}
+{{- $wrong = append $wrong "recordings.existingClaim and config.gateway.recording.s3.bucket are both set: leave one out" -}}
 {{- end -}}
 {{- if and .Values.networkPolicy.enabled .Values.metrics.serviceMonitor.enabled (not .Values.networkPolicy.metricsFrom) -}}
 {{- $wrong = append $wrong "networkPolicy.metricsFrom is empty, so that Prometheus could not read what metrics.serviceMonitor has it read. Say where it runs: --set-json 'networkPolicy.metricsFrom=[{\"namespaceSelector\":{\"matchLabels\":{\"kubernetes.io/metadata.name\":\"monitoring\"}}}]'" -}}

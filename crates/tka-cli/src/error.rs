@@ -70,7 +70,7 @@ pub(crate) enum Error {
     /// Others must approve, and the command does not wait for them.
     #[error("this sign-in waits for the approval of others")]
     AwaitsApproval { status: ApprovalStatus },
-    #[error("no sign-in waits for a session {session} that is yours or yours to decide")]
+    #[error("no sign-in for the session {session} waits that you made or may approve")]
     NothingWaits { session: String },
     /// A signal asked the command to end.
     #[cfg(unix)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::rule::{Recording, Rule, RuleError, RuleKey, SignInMode};
+use crate::rule::{RecordingMode, Rule, RuleError, RuleKey, SignInMode};
 use crate::{Approval, Refusal, RuleSelector, shorten};
 
 /// All rules that reach a caller. The order in which the policy lists them decides nothing.
@@ -133,9 +133,9 @@ impl ApplicableRules {
 
     /// Whether exec and attach of such a session are recorded, as the strictest of these rules has it. Without such a rule, they must be recorded.
     #[must_use]
-    pub fn recording(&self, key: &RuleKey) -> Recording {
+    pub fn recording(&self, key: &RuleKey) -> RecordingMode {
         let strictest = self.with_key(key).map(|rule| rule.recording).max();
-        strictest.unwrap_or(Recording::Required)
+        strictest.unwrap_or(RecordingMode::Required)
     }
 
     /// Whether use begins such a session. Where the policy has the rule twice, both must say so.
@@ -452,9 +452,9 @@ mod tests {
             let key = Rule::parse(r#"{"role": "view", "period": "1h"}"#).unwrap().key();
             rules.recording(&key)
         };
-        assert_eq!(of(&["off"]), Recording::Off);
-        assert_eq!(of(&["off", "best_effort"]), Recording::BestEffort);
-        assert_eq!(of(&["required", "off"]), Recording::Required);
-        assert_eq!(of(&[]), Recording::Required);
+        assert_eq!(of(&["off"]), RecordingMode::Off);
+        assert_eq!(of(&["off", "best_effort"]), RecordingMode::BestEffort);
+        assert_eq!(of(&["required", "off"]), RecordingMode::Required);
+        assert_eq!(of(&[]), RecordingMode::Required);
     }
 }

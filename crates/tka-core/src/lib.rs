@@ -41,7 +41,7 @@ pub use period::Period;
 pub use refusal::Refusal;
 pub use request::{Limits, Reason, Request, SessionLabel};
 pub use revocation::{DeviceState, Revocation, Verdict};
-pub use rule::{Access, Recording, Rule, RuleKey, SignInMode};
+pub use rule::{Access, RecordingMode, Rule, RuleKey, SignInMode};
 pub use scope::{MAX_NAMESPACES, Namespaces, Scope};
 pub use session::{Session, SessionName, SignInTrigger};
 pub use text::{is_unprintable, shorten, shorten_to};

@@ -30,7 +30,7 @@ pub struct Rule {
     /// By which ways its sessions reach the cluster.
     pub access: Access,
     /// Whether exec and attach through the gateway are recorded.
-    pub recording: Recording,
+    pub recording: RecordingMode,
     /// What begins its sessions.
     pub sign_in: SignInMode,
     /// After how long without use its sessions end.
@@ -68,7 +68,7 @@ pub enum Access {
 /// Whether exec and attach through the gateway are recorded. The later ones restrict more.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
 #[serde(rename_all = "snake_case")]
-pub enum Recording {
+pub enum RecordingMode {
     /// They are not.
     #[default]
     Off,
@@ -104,7 +104,7 @@ struct RawRule {
     max_sessions: Option<NonZeroU32>,
     access: Option<Access>,
     #[serde(default)]
-    recording: Recording,
+    recording: RecordingMode,
     #[serde(default)]
     sign_in: SignInMode,
     idle: Option<Period>,
@@ -218,7 +218,7 @@ impl RawRule {
         if self.idle.is_some() && direct {
             return Some("`idle` and `access: direct` contradict each other: use is seen by the gateway alone");
         }
-        if self.recording == Recording::Required && direct {
+        if self.recording == RecordingMode::Required && direct {
             return Some(
                 "`recording: required` and `access: direct` contradict each other: what goes directly cannot be recorded",
             );
@@ -228,7 +228,7 @@ impl RawRule {
 
     /// Use is seen by the gateway alone, and recorded there alone, so that a limit of idleness and required recording leave no other way.
     fn access(&self) -> Access {
-        if self.idle.is_some() || self.recording == Recording::Required {
+        if self.idle.is_some() || self.recording == RecordingMode::Required {
             return Access::Gateway;
         }
         self.access.unwrap_or_default()
@@ -261,9 +261,9 @@ impl Access {
     }
 }
 
-// === impl Recording ===
+// === impl RecordingMode ===
 
-impl std::fmt::Display for Recording {
+impl std::fmt::Display for RecordingMode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Off => "off",
@@ -406,15 +406,15 @@ mod tests {
     fn required_recording_means_the_gateway() {
         let rule = |fields: &str| Rule::parse(&format!(r#"{{"role": "view", "period": "1h"{fields}}}"#));
         let read = |fields: &str| rule(fields).map(|rule| (rule.access, rule.recording));
-        assert_eq!(read(""), Ok((Access::Any, Recording::Off)));
-        assert_eq!(read(r#", "recording": "off""#), Ok((Access::Any, Recording::Off)));
+        assert_eq!(read(""), Ok((Access::Any, RecordingMode::Off)));
+        assert_eq!(read(r#", "recording": "off""#), Ok((Access::Any, RecordingMode::Off)));
         assert_eq!(
             read(r#", "recording": "best_effort", "access": "direct""#),
-            Ok((Access::Direct, Recording::BestEffort))
+            Ok((Access::Direct, RecordingMode::BestEffort))
         );
         for access in ["", r#", "access": "any""#, r#", "access": "gateway""#] {
             let read = read(&format!(r#", "recording": "required"{access}"#));
-            assert_eq!(read, Ok((Access::Gateway, Recording::Required)), "{access}");
+            assert_eq!(read, Ok((Access::Gateway, RecordingMode::Required)), "{access}");
         }
         let direct = rule(r#", "recording": "required", "access": "direct""#).unwrap_err();
         assert!(direct.why.contains("`access: direct`"), "{direct}");

@@ -154,7 +154,7 @@ pub fn elevation_names(caller: &Caller, rules: &ApplicableRules) -> impl Iterato
 }
 
 /// Those of [`elevation_names`] that others approve before they begin.
-pub fn approved_elevations(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
+pub fn elevations_needing_approval(caller: &Caller, rules: &ApplicableRules) -> impl Iterator<Item = SessionName> {
     elevation_names_where(caller, rules, |key| rules.approval(key).is_some())
 }
 

@@ -1,6 +1,6 @@
 //! Which headers go on to the API server, and which do not.
 //!
-//! The account that acts is decided by the server alone. So whatever could say otherwise is taken off, and what the server says is put on last. `RULES` says
+//! The account that acts is decided by the server alone. So whatever could say otherwise is taken off, and what the server says is put on last. `HEADER_RULES` says
 //! which headers end here; each row has a test. Beside it end those that `Connection` names, and tokens among the subprotocols. Two lengths are refused.
 //! Impersonation goes through: the session's own RBAC decides on it, as if it had the token in hand.
 
@@ -15,7 +15,7 @@ use tka_api::Token;
 
 /// Whose request it is, and by what the two audit logs are joined.
 #[derive(Clone, Debug)]
-pub struct Identity<'a> {
+pub struct UpstreamIdentity<'a> {
     /// The token of the account that acts.
     pub token: &'a Token,
     /// The caller's address on the tailnet. The API server's audit log shows it among the request's addresses.
@@ -31,10 +31,10 @@ pub enum HeaderError {
     #[error("the header Connection names {0}, which is not the connection's")]
     Connection(String),
     /// The length is said twice. Two readers may take two different ones.
-    #[error("a request has either Content-Length or Transfer-Encoding")]
+    #[error("the request has both Content-Length and Transfer-Encoding")]
     Length,
     /// What is put on cannot be a header.
-    #[error("a header cannot be made")]
+    #[error("the server cannot build a header for the API server")]
     Value(#[from] InvalidHeaderValue),
 }
 
@@ -55,7 +55,7 @@ enum Names {
 }
 
 /// What is done with which headers of a request, and why. All others go on as they are.
-const RULES: &[(Names, Action, &str)] = &[
+const HEADER_RULES: &[(Names, Action, &str)] = &[
     (Names::One("authorization"), Action::Replace, "says who acts"),
     (
         Names::One("proxy-authorization"),
@@ -189,13 +189,17 @@ impl Names {
 /// The headers with which a request goes on, for the API server `host`.
 ///
 /// An upgrade that the caller asked for ([`upgrade`]) is put on again.
-pub fn request(headers: &HeaderMap, host: &HeaderValue, identity: &Identity<'_>) -> Result<HeaderMap, HeaderError> {
+pub fn request(
+    headers: &HeaderMap,
+    host: &HeaderValue,
+    identity: &UpstreamIdentity<'_>,
+) -> Result<HeaderMap, HeaderError> {
     let named = named_by_connection(headers)?;
     if headers.contains_key(CONTENT_LENGTH) && headers.contains_key(TRANSFER_ENCODING) {
         return Err(HeaderError::Length);
     }
     let goes_on = |name: &HeaderName| {
-        let is_ruled_out = RULES.iter().any(|(names, _, _)| names.has(name));
+        let is_ruled_out = HEADER_RULES.iter().any(|(names, _, _)| names.has(name));
         !is_ruled_out && !named.contains(name)
     };
     let mut out = HeaderMap::with_capacity(headers.len() + 4);
@@ -320,7 +324,7 @@ mod tests {
 
     fn sent(headers: &HeaderMap) -> Result<HeaderMap, HeaderError> {
         let token = Token::from("own".to_owned());
-        let identity = Identity {
+        let identity = UpstreamIdentity {
             token: &token,
             caller: Some("100.64.0.7".parse().unwrap()),
             audit_id: "id-1",
@@ -338,7 +342,7 @@ mod tests {
 
     #[test]
     fn each_row_of_the_table_holds() {
-        for (names, action, why) in RULES {
+        for (names, action, why) in HEADER_RULES {
             let name = match names {
                 Names::One(one) => (*one).to_owned(),
                 Names::Prefix(prefix) => format!("{prefix}anything"),
@@ -522,7 +526,7 @@ mod fuzz {
     fn headers() {
         bolero::check!().for_each(|bytes: &[u8]| {
             let token = Token::from("own".to_owned());
-            let identity = Identity {
+            let identity = UpstreamIdentity {
                 token: &token,
                 caller: Some(std::net::Ipv4Addr::new(100, 64, 0, 7).into()),
                 audit_id: "id-1",

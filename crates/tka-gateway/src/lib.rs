@@ -17,7 +17,7 @@ pub mod websocket;
 
 pub use body::{Counter, gated_body};
 pub use flow::{Cut, CutKind, Flow, Gate, StopReason};
-pub use headers::{HeaderError, Identity};
+pub use headers::{HeaderError, UpstreamIdentity};
 pub use last_use::LastUse;
 pub use recordable::Unrecordable;
 pub use relay::{Stream, relay};

@@ -14,22 +14,22 @@ use crate::websocket::Channels;
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum Unrecordable {
     /// Exec or attach over something else than a WebSocket.
-    #[error("exec and attach must be recorded here, and only over a WebSocket can they be")]
+    #[error("exec and attach must be recorded here, and only those over a WebSocket can be recorded")]
     Protocol,
     /// A subprotocol that is not known.
     #[error("exec and attach must be recorded here, in v4.channel.k8s.io or v5.channel.k8s.io")]
     Subprotocol,
     /// A port-forward.
-    #[error("what goes into pods must be recorded here, and a port-forward cannot be")]
+    #[error("what goes into pods must be recorded here, and a port-forward cannot be recorded")]
     PortForward,
     /// HTTP to a pod, a service or a node, which may be a terminal.
-    #[error("what goes into pods must be recorded here, and a proxy to pods, services and nodes cannot be")]
+    #[error("what goes into pods must be recorded here, and a proxy to pods, services and nodes cannot be recorded")]
     Proxy,
     /// Another container in a pod: what it writes is read as logs.
     #[error("what goes into pods must be recorded here, and an ephemeral container may be read by its logs")]
     Debug,
     /// Another connection of both ways.
-    #[error("what goes into pods must be recorded here, and this upgrade cannot be")]
+    #[error("what goes into pods must be recorded here, and this upgrade cannot be recorded")]
     Upgrade,
 }
 

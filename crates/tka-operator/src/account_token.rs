@@ -13,7 +13,7 @@ use crate::{Credential, Error, Sessions};
 
 impl Sessions {
     /// How the session of that name stands, read from the API server at this moment.
-    pub async fn standing(&self, name: &SessionName) -> Result<SessionState, Error> {
+    pub async fn session_state(&self, name: &SessionName) -> Result<SessionState, Error> {
         let signin = self.signins.get_opt(name.as_str()).await?;
         Ok(signin.map_or(SessionState::None, |signin| SessionState::of(&signin, (self.clock)())))
     }

@@ -65,11 +65,11 @@ struct Failure {
 }
 
 /// The reconcile loop, and what it knows of the sessions.
-pub struct Loop {
+pub struct SessionController {
     controller: Controller<TkaSignin>,
     store: Store<TkaSignin>,
     watched: WatchedSessions,
-    standing: WatchHealth,
+    watch_health: WatchHealth,
     /// What the watch has told of sessions that are gone.
     gone: mpsc::UnboundedReceiver<Gone>,
 }
@@ -83,15 +83,15 @@ enum Gone {
     AllButStored,
 }
 
-// === impl Loop ===
+// === impl SessionController ===
 
-impl fmt::Debug for Loop {
+impl fmt::Debug for SessionController {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loop").finish_non_exhaustive()
+        f.debug_struct("SessionController").finish_non_exhaustive()
     }
 }
 
-impl Loop {
+impl SessionController {
     /// A loop over the sessions of `sessions`, which hears of them as often as `heartbeat` says. It does nothing before it is run.
     #[must_use]
     pub fn new(sessions: &Sessions, heartbeat: Heartbeat) -> Self {
@@ -107,7 +107,7 @@ impl Loop {
         let waiting = WatchedWaiting::new(store.clone(), &sessions.namespace, asks);
         let _ = sessions.waiting.set(waiting);
         let watch_activity = sessions.watch_activity.clone();
-        let standing = WatchHealth {
+        let watch_health = WatchHealth {
             synced,
             failure,
             watch_activity: watch_activity.subscribe(),
@@ -150,7 +150,7 @@ impl Loop {
                 .with_config(Config::default().concurrency(AT_ONCE)),
             watched: WatchedSessions::new(store.clone(), &sessions.namespace, changes),
             store,
-            standing,
+            watch_health,
             gone,
         }
     }
@@ -164,13 +164,13 @@ impl Loop {
     /// Whether the loop has seen all sessions there were when it began.
     #[must_use]
     pub fn synced(&self) -> watch::Receiver<bool> {
-        self.standing.synced.clone()
+        self.watch_health.synced.clone()
     }
 
     /// Whether the loop knows the sessions as they are.
     #[must_use]
-    pub fn standing(&self) -> WatchHealth {
-        self.standing.clone()
+    pub fn watch_health(&self) -> WatchHealth {
+        self.watch_health.clone()
     }
 
     /// Runs until `stop`, then lets what it is doing come to its end. While `leadership` is another's it only looks on.
@@ -544,7 +544,7 @@ mod tests {
             Some(fake_api_server::list(&list.lock().unwrap()))
         });
         let sessions = examples::sessions(clients.clone(), session().signed_in);
-        let reconciles = Loop::new(&sessions, Heartbeat::Calm);
+        let reconciles = SessionController::new(&sessions, Heartbeat::Calm);
         let context = context_of(sessions, &clients, reconciles.store.clone());
         for signin in [&never, &deleted, &missed, &there] {
             context.failed(signin, None, Instant::now());

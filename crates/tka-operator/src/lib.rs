@@ -71,7 +71,7 @@ pub use records::{NotRecorded, Records};
 pub use retry::backoff;
 pub use roles::BindableRoles;
 pub use sessions::Sessions;
-pub use sign_out::{RevokedSessions, SignOut};
+pub use sign_out::{SessionsWithoutAccess, SignOut};
 pub use stored::{SessionFilter, StoredSession};
 pub use sweep::SweepReport;
 pub use waiting::{WaitingSignIn, WatchedWaiting};

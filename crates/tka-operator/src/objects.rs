@@ -298,20 +298,20 @@ pub(crate) fn session(signin: &TkaSignin) -> Result<Session, Error> {
 
 /// What makes a session this one and no other.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Subject {
+pub(crate) struct SessionIdentity {
     pub(crate) caller: Caller,
     pub(crate) rule: RuleKey,
     pub(crate) label: Option<SessionLabel>,
 }
 
-impl Subject {
+impl SessionIdentity {
     pub(crate) fn name(&self) -> SessionName {
         SessionName::new(&self.caller, &self.rule, self.label.as_ref())
     }
 }
 
 /// Whose access through which rule `signin` is about, even if it holds no session. Its name must be the one that they lead to.
-pub(crate) fn subject(signin: &TkaSignin) -> Result<Subject, Error> {
+pub(crate) fn subject(signin: &TkaSignin) -> Result<SessionIdentity, Error> {
     let subject = read_subject(signin).map_err(|why| not_a_session(signin, why))?;
     if subject.name().as_str() == signin.name_any() {
         return Ok(subject);
@@ -322,7 +322,7 @@ pub(crate) fn subject(signin: &TkaSignin) -> Result<Subject, Error> {
     ))
 }
 
-fn read_subject(signin: &TkaSignin) -> Result<Subject, String> {
+fn read_subject(signin: &TkaSignin) -> Result<SessionIdentity, String> {
     let spec = &signin.spec;
     let device = spec.device.as_ref().ok_or("spec.device is missing")?;
     let identity = match (spec.user_id, spec.tags.as_slice()) {
@@ -330,7 +330,7 @@ fn read_subject(signin: &TkaSignin) -> Result<Subject, String> {
         (None, [_, ..]) => Identity::machine(spec.tags.clone()),
         _ => return Err("it has neither spec.user_id nor spec.tags, or both".into()),
     };
-    Ok(Subject {
+    Ok(SessionIdentity {
         caller: Caller {
             identity,
             device: Device::new(device.stable_id.clone(), device.name.clone()),
@@ -345,7 +345,7 @@ fn read_subject(signin: &TkaSignin) -> Result<Subject, String> {
 }
 
 fn read(signin: &TkaSignin) -> Result<Session, String> {
-    let Subject { caller, rule, label } = read_subject(signin)?;
+    let SessionIdentity { caller, rule, label } = read_subject(signin)?;
     let spec = &signin.spec;
     Ok(Session {
         caller,

@@ -35,7 +35,7 @@ pub struct SignOut {
 
 /// Sessions of which the access is gone. Their records are left, and the `TkaSignin`s themselves.
 #[derive(Debug, Default)]
-pub struct RevokedSessions(Vec<(TkaSignin, EndInProgress)>);
+pub struct SessionsWithoutAccess(Vec<(TkaSignin, EndInProgress)>);
 
 /// A session that is left to be ended.
 #[derive(Debug)]
@@ -161,8 +161,8 @@ impl Sessions {
         &self,
         all: &mut SignOut,
         until: Instant,
-    ) -> (RevokedSessions, Result<(), Error>) {
-        let mut withdrawals = RevokedSessions::default();
+    ) -> (SessionsWithoutAccess, Result<(), Error>) {
+        let mut withdrawals = SessionsWithoutAccess::default();
         let name = format!("sign-out of {}", all.caller.user_key());
         let _one = loop {
             match self.locks.take(&name).await {
@@ -192,7 +192,7 @@ impl Sessions {
     async fn remove_access_with_retry(
         &self,
         left: &mut Vec<RemainingSession>,
-        withdrawals: &mut RevokedSessions,
+        withdrawals: &mut SessionsWithoutAccess,
         until: Instant,
     ) -> Result<(), Error> {
         loop {
@@ -214,7 +214,7 @@ impl Sessions {
     async fn remove_access_once(
         &self,
         left: &mut Vec<RemainingSession>,
-        withdrawals: &mut RevokedSessions,
+        withdrawals: &mut SessionsWithoutAccess,
     ) -> Option<Error> {
         let all = std::mem::take(left).into_iter();
         let ends = all.map(|one| async move {
@@ -267,7 +267,7 @@ impl Sessions {
     }
 
     /// Records the ends of which the access is gone, and lets the `TkaSignin`s go. What fails is left to the reconcile loop.
-    pub async fn release_all(&self, all: RevokedSessions, records: &dyn Records) {
+    pub async fn release_all(&self, all: SessionsWithoutAccess, records: &dyn Records) {
         let ends = all.0.into_iter().map(|(signin, _hand)| async move {
             if let Err(error) = self.release_one(&signin, records).await {
                 let session = signin.name_any();

@@ -10,7 +10,7 @@ use tka_core::{Caller, RuleKey, Session, SessionLabel, SessionName};
 use tokio::sync::watch;
 
 use crate::approval::ApprovalRequest;
-use crate::objects::{self, Subject};
+use crate::objects::{self, SessionIdentity};
 
 /// A sign-in that waits for approval, or was decided.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -69,7 +69,7 @@ impl WaitingSignIn {
         let request = ApprovalRequest::of(signin)?;
         let subject = objects::subject(signin).ok()?;
         let name = subject.name();
-        let Subject { caller, rule, label } = subject;
+        let SessionIdentity { caller, rule, label } = subject;
         Some(Self {
             name,
             caller,

@@ -52,10 +52,10 @@ pub enum SinkError {
     #[error("{0}")]
     Io(Arc<io::Error>),
     /// The store does not say that it keeps it. Its words are in the log: they hold addresses.
-    #[error("the store of recordings does not take it")]
+    #[error("the store of recordings refused the write")]
     Store,
     /// The store does not give it. Its words are in the log.
-    #[error("the store of recordings does not give it")]
+    #[error("the store of recordings refused the read")]
     Unread,
     /// It cannot be sealed.
     #[error("it cannot be sealed to its recipients")]

@@ -226,7 +226,7 @@ impl Checks {
                 && let Err(error) = self.with.sessions.annotate_on_use(session).await
             {
                 let (session, error) = (session.name(), with_causes(&error));
-                tracing::warn!(%session, error, "not written down that use begins this session; retrying");
+                tracing::warn!(%session, error, "cannot annotate the session as begun by use; retrying");
             }
         }
     }

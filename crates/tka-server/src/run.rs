@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use prometheus_client::registry::Registry;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-use tka_operator::controller::Loop;
+use tka_operator::controller::SessionController;
 use tka_operator::metrics::Metrics as OperatorMetrics;
 use tka_operator::{Clients, Clock, Election, Heartbeat, Sessions};
 use tka_tailnet::{LocalApi, Status};
@@ -94,7 +94,7 @@ fn raise_open_files() {
         ..limit
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::debug!(%error, "the limit of open files stays");
+        tracing::debug!(%error, "cannot raise the limit of open files");
     }
 }
 
@@ -121,7 +121,7 @@ async fn run(source: Source, loaded: Loaded) -> Result<(), RunError> {
     let last_word = audit.clone();
     let (node, known) = watch::channel(Node::default());
     let sessions = sessions(&config, clients.clone(), &clock, &audit);
-    let reconcile = Loop::new(&sessions, heartbeat(&config));
+    let reconcile = SessionController::new(&sessions, heartbeat(&config));
     let gateway = gateway(&config, &kube, &clients, &reconcile, &clock, &metrics, &stop)?;
     // The loop's watch is what streams go by, so that it outlives them.
     let drained = gateway
@@ -254,7 +254,7 @@ fn background(
     config: &Config,
     clients: &Clients,
     parts: &AppDependencies,
-    reconcile: Loop,
+    reconcile: SessionController,
     channels: Channels,
     mut registries: Registries,
     stop: &CancellationToken,
@@ -289,7 +289,7 @@ fn background(
         certificate: channels.certificate,
         cluster: is_cluster,
         clock: Arc::clone(clock),
-        sessions: reconcile.standing(),
+        sessions: reconcile.watch_health(),
         audit: parts.audit.clone(),
         missing_roles: roles,
         notifications: parts.notifier.clone(),
@@ -401,7 +401,7 @@ fn gateway(
     config: &Config,
     kube: &kube::Config,
     clients: &Clients,
-    reconcile: &Loop,
+    reconcile: &SessionController,
     clock: &Clock,
     metrics: &Metrics,
     stop: &CancellationToken,

@@ -36,7 +36,7 @@ fn missing_prerequisite_is_explained(world: &World) -> Outcome {
             "kubectl config view --minify --output=jsonpath='{.clusters[0].cluster.server}'",
         ),
         (json!({ "clusterInfo": null }), "clusterInfo.apiEndpoint is empty"),
-        (config_map, "are two answers to one question"),
+        (config_map, "are both set"),
         (json!({ "roles": [] }), "--set 'roles={view}'"),
         (json!({ "roles": null }), "every sign-in would be refused"),
         (

@@ -40,7 +40,7 @@ pub(super) enum Flaw {
     /// The key is there in two forms, the second of which is written so.
     Twice(&'static str, Vec<String>),
     /// There is a value where keys are expected.
-    NoSection(Vec<String>, Value),
+    ExpectedSection(Vec<String>, Value),
 }
 
 // === impl FileKeys ===
@@ -67,30 +67,30 @@ impl FileKeys {
             };
             let written: Vec<_> = above.iter().cloned().chain([name]).collect();
             if let Some(key) = KEYS.into_iter().find(|key| key.eq_ignore_ascii_case(&full)) {
-                self.setting(key, written, value);
+                self.add_setting(key, written, value);
             } else if is_section(&full) {
-                self.section(&full, written, value);
+                self.add_section(&full, written, value);
             } else if is_ours(&full) && !OF_SERVER.iter().any(|key| key.eq_ignore_ascii_case(&full)) {
                 self.flaws.push(Flaw::Unknown(written));
             }
         }
     }
 
-    fn setting(&mut self, key: &'static str, written: Vec<String>, value: Value) {
+    fn add_setting(&mut self, key: &'static str, written: Vec<String>, value: Value) {
         if self.entry(key).is_some() {
             return self.flaws.push(Flaw::Twice(key, written));
         }
         self.found.push(Entry { key, written, value });
     }
 
-    fn section(&mut self, full: &str, written: Vec<String>, value: Value) {
+    fn add_section(&mut self, full: &str, written: Vec<String>, value: Value) {
         match value {
             Value::Object(tree) => {
                 self.sections.push((full.to_ascii_lowercase(), written.clone()));
                 self.collect(full, &written, tree);
             }
             Value::Null => self.sections.push((full.to_ascii_lowercase(), written)),
-            value => self.flaws.push(Flaw::NoSection(written, value)),
+            value => self.flaws.push(Flaw::ExpectedSection(written, value)),
         }
     }
 
@@ -151,7 +151,7 @@ impl Flaw {
                 line: line(&written),
                 key,
             },
-            Self::NoSection(written, value) => {
+            Self::ExpectedSection(written, value) => {
                 let (line, key) = (Some(line(&written)), written.join("."));
                 let origin = Origin::File { path, key, line };
                 RawValue { value, origin }.type_error("a section of keys")

@@ -106,7 +106,7 @@ pub(crate) enum InvalidKubeconfig {
     Kind(String),
     #[error("its current context `{0}` is not among its contexts")]
     NoContext(String),
-    #[error("its context, the cluster or the user of that has no name")]
+    #[error("its context, cluster or user has no name")]
     NoName,
     #[error("its context names the cluster `{0}`, which it does not have")]
     NoCluster(String),

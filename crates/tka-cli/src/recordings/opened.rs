@@ -17,7 +17,7 @@ const LONGEST: usize = 64 * 1024 * 1024;
 /// Why a flush cannot be opened.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum OpenError {
-    #[error("none of the identities is one of its recipients'")]
+    #[error("no identity is of a recipient of the recording")]
     NotForUs,
     #[error("it is damaged: {0}")]
     Damaged(String),

@@ -101,7 +101,7 @@ impl KeepAlive {
             None => match Connection::open(connector).await {
                 Ok(connection) => connection,
                 Err(error) => {
-                    tracing::debug!(%error, "no connection for a read");
+                    tracing::debug!(%error, "cannot connect to the API server for a read");
                     return Ok(Err(request));
                 }
             },

@@ -21,7 +21,7 @@ pub enum RecordingPlace<'s> {
 #[derive(Debug, Error)]
 pub enum RecordingsError {
     /// There are two places.
-    #[error("gateway.recording.folder and gateway.recording.s3.bucket are two answers to one question: leave one out")]
+    #[error("gateway.recording.folder and gateway.recording.s3.bucket are both set: leave one out")]
     Two,
     /// There is none, and something that only has a meaning with one.
     #[error(

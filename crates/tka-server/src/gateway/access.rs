@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use tka_core::session::elevation_names;
-use tka_core::{Recording, Refusal, Request, Rule, RuleSelector, Session, SessionName};
+use tka_core::{RecordingMode, Refusal, Request, Rule, RuleSelector, Session, SessionName};
 use tka_gateway::request_info::PodAccess;
 use tka_gateway::{RequestInfo, Target, headers};
 use tka_operator::{LiveSession, SessionState, WatchedSessions};
@@ -42,7 +42,7 @@ pub(super) struct AuthorizedRequest {
     /// Whether it is recorded before it is carried, and as what.
     pub(super) interactive: Option<PodAccess>,
     /// Whether exec and attach are recorded.
-    pub(super) recording: Recording,
+    pub(super) recording: RecordingMode,
 }
 
 /// Identifies the caller, refuses browsers, and finds the session that the request acts as. What the caller is to be told beside the answer is left in `notice`.
@@ -57,7 +57,7 @@ pub(super) async fn access(
         let advice = &["use a method of the Kubernetes API"];
         return Err(Failure::new(
             StatusCode::METHOD_NOT_ALLOWED,
-            "this method is not carried",
+            "the gateway does not support this method",
             advice,
         ));
     }
@@ -119,7 +119,7 @@ async fn ordinary(
     mut authorization: Authorization,
     target: &Target,
     notice: &mut Option<String>,
-) -> Result<(LiveSession, Recording), Failure> {
+) -> Result<(LiveSession, RecordingMode), Failure> {
     let key = authorization.caller.key();
     let over = target.is_unqualified().then(|| {
         let now = (app.clock)();
@@ -194,14 +194,14 @@ async fn session(
         return Ok(live);
     }
     // It may have begun a moment ago, at another replica too.
-    let standing = match app.sessions.standing(&name).await? {
+    let state = match app.sessions.session_state(&name).await? {
         SessionState::None if target.label.is_none() && authorization.rules.begins_on_use(&rule.key()) => {
             begin(app, gateway, context, authorization, &target.choice, rule).await?;
-            app.sessions.standing(&name).await?
+            app.sessions.session_state(&name).await?
         }
-        standing => standing,
+        state => state,
     };
-    let (uid, not_yet) = match standing {
+    let (uid, not_yet) = match state {
         SessionState::Live(begun) => (Some(begun.uid), "your session is not known to this replica yet"),
         // Another request begins it at this moment.
         SessionState::Pending => (None, "your session is not provisioned yet"),
@@ -256,7 +256,7 @@ pub(crate) async fn wait_until_known(app: &App, session: &Session) -> Result<boo
     let Some(watched) = &app.watched else {
         return Ok(false);
     };
-    let SessionState::Live(begun) = app.sessions.standing(&name).await? else {
+    let SessionState::Live(begun) = app.sessions.session_state(&name).await? else {
         return Ok(false);
     };
     Ok(wait_until_watched(app, watched, &name, Some(&begun.uid))

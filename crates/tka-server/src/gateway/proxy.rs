@@ -13,10 +13,10 @@ use futures::TryStreamExt;
 use http_body::Frame;
 use http_body_util::{BodyExt, Empty, Limited, StreamBody};
 use hyper::upgrade::OnUpgrade;
-use tka_core::Recording;
+use tka_core::RecordingMode;
 use tka_gateway::body::BoxBody;
 use tka_gateway::request_info::PodAccess;
-use tka_gateway::{Gate, Identity, StopReason, Unrecordable, UpstreamError, gated_body, headers};
+use tka_gateway::{Gate, StopReason, Unrecordable, UpstreamError, UpstreamIdentity, gated_body, headers};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 
@@ -50,7 +50,7 @@ pub(super) async fn proxy(
     let (head, body) = request.into_parts();
     let access = access(app, gateway, context, &head, notice).await?;
     let reasons = &gateway.recordings.reasons;
-    let must_be_recorded = access.recording == Recording::Required;
+    let must_be_recorded = access.recording == RecordingMode::Required;
     let key = must_be_recorded.then(|| reasons.key(&access.live.uid, &access.target.below("")));
     let plan = gateway.recordings.plan(access.recording, access.interactive, &head);
     let plan = plan.map_err(|why| {
@@ -243,7 +243,7 @@ async fn build_upstream_request(
     body: Body,
 ) -> Result<UpstreamRequest, Failure> {
     let token = access.entry.token(&app.sessions, (app.clock)()).await?;
-    let identity = Identity {
+    let identity = UpstreamIdentity {
         token: &token,
         caller: access.address,
         audit_id: record.audit_id(),
@@ -303,7 +303,7 @@ fn cannot_upgrade() -> Failure {
 fn too_many() -> Failure {
     let failure = Failure::new(
         StatusCode::TOO_MANY_REQUESTS,
-        "as many requests are under way, of this session or in all, as the server carries at a time",
+        "this session or this server has reached its limit of requests at a time",
         &["end watches or streams that are not needed"],
     );
     Failure {

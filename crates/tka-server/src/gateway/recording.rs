@@ -96,7 +96,7 @@ impl Recordings {
     /// What is done about a request, of a rule that has `recording`.
     pub(super) fn plan(
         &self,
-        recording: tka_core::Recording,
+        recording: tka_core::RecordingMode,
         interactive: Option<PodAccess>,
         head: &Parts,
     ) -> Result<RecordingPlan, NotRecorded> {
@@ -105,8 +105,8 @@ impl Recordings {
     }
 
     /// Whether a rule wants a stream recorded for which there is no place. The log tells of the first.
-    pub(super) fn is_unrecorded(&self, recording: tka_core::Recording, interactive: Option<PodAccess>) -> bool {
-        let lacks = self.sink.is_none() && recording != tka_core::Recording::Off && interactive.is_some();
+    pub(super) fn is_unrecorded(&self, recording: tka_core::RecordingMode, interactive: Option<PodAccess>) -> bool {
+        let lacks = self.sink.is_none() && recording != tka_core::RecordingMode::Off && interactive.is_some();
         if lacks && !self.has_told.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "a rule has `recording`, and this server keeps no recordings: set gateway.recording.folder or gateway.recording.s3.bucket"
@@ -278,19 +278,19 @@ fn open(s3: &S3) -> Result<Objects, StoreError> {
 
 /// What is done about a request of a rule that has `recording`.
 fn plan(
-    recording: tka_core::Recording,
+    recording: tka_core::RecordingMode,
     has_sink: bool,
     check: Result<bool, Unrecordable>,
 ) -> Result<RecordingPlan, NotRecorded> {
     match recording {
-        tka_core::Recording::Required => match check {
+        tka_core::RecordingMode::Required => match check {
             Err(why) => Err(NotRecorded::Unrecordable(why)),
             Ok(false) => Ok(RecordingPlan::None),
             Ok(true) if !has_sink => Err(NotRecorded::NoSink),
             Ok(true) => Ok(RecordingPlan::Required),
         },
-        tka_core::Recording::BestEffort if has_sink && check == Ok(true) => Ok(RecordingPlan::BestEffort),
-        tka_core::Recording::BestEffort | tka_core::Recording::Off => Ok(RecordingPlan::None),
+        tka_core::RecordingMode::BestEffort if has_sink && check == Ok(true) => Ok(RecordingPlan::BestEffort),
+        tka_core::RecordingMode::BestEffort | tka_core::RecordingMode::Off => Ok(RecordingPlan::None),
     }
 }
 
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn rule_that_records_at_a_server_without_a_place_is_told() {
-        use tka_core::Recording::{BestEffort, Off};
+        use tka_core::RecordingMode::{BestEffort, Off};
         let recordings = |folder: &str| {
             let settings = GatewayRecording {
                 folder: folder.into(),
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_must_be_recorded_is_or_is_refused() {
-        use tka_core::Recording::{BestEffort, Off, Required};
+        use tka_core::RecordingMode::{BestEffort, Off, Required};
         let (exec, other, spdy) = (Ok(true), Ok(false), Err(Unrecordable::Protocol));
         for (recording, has_sink, check, expected) in [
             (Off, true, exec, Ok(RecordingPlan::None)),

@@ -81,7 +81,7 @@ fn is_believed(folder: &Folder, clock: &mut Option<ClockCheck>, now: SystemTime,
         Verdict::Doubted { is_new } => {
             if is_new {
                 tracing::warn!(
-                    "old recordings stay for a day: the time does not follow from when they were last looked through; if the clock has jumped, put it right"
+                    "old recordings stay for a day, because the clock jumped since they were last looked through: if it is wrong, put it right"
                 );
             }
             Ok(false)

@@ -20,11 +20,11 @@ use crate::authorize::Authorized;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Kind {
+pub(super) struct KubeconfigQuery {
     /// How the credential gets into kubectl: as a token in the file, or by asking `tka` for one.
     #[serde(default)]
     #[param(inline)]
-    credential: Form,
+    credential: CredentialForm,
     /// By which way the session is to reach the cluster; where that is the gateway, the kubeconfig has no credential.
     #[serde(default)]
     #[param(inline)]
@@ -34,7 +34,7 @@ pub(super) struct Kind {
 /// How a credential gets into kubectl.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Form {
+enum CredentialForm {
     /// As a token.
     #[default]
     Token,
@@ -52,7 +52,7 @@ enum Form {
     get,
     path = "/kubeconfig",
     tag = "session",
-    params(Kind),
+    params(KubeconfigQuery),
     responses(
         (status = 200, description = "The kubeconfig", content(
             (KeyedKubeconfig = "application/json"),
@@ -72,14 +72,14 @@ pub(super) async fn kubeconfig(
     Extension(context): Extension<Arc<AuditContext>>,
     mut authorized: Authorized,
     method: Method,
-    kind: Result<Query<Kind>, axum::extract::rejection::QueryRejection>,
+    kind: Result<Query<KubeconfigQuery>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let Query(kind) = kind.map_err(|error| {
         let advice = &["ask for `credential=token`, `credential=exec` or `credential=gateway`, and for `via=direct`, `via=gateway` or `via=default`"];
         Failure::new(StatusCode::BAD_REQUEST, "there is no such kind of kubeconfig", advice).with_cause(&error)
     })?;
-    if matches!(kind.credential, Form::Token) {
+    if matches!(kind.credential, CredentialForm::Token) {
         // Before anything is read, and for HEAD too.
         context.refuse_browser()?;
     }
@@ -97,9 +97,9 @@ pub(super) async fn kubeconfig(
     let through_gateway = authorized.0.goes_through_gateway(&app, kind.via, &session.rule)?;
     let kubeconfig = match kind.credential {
         _ if through_gateway => view::gateway(&app, &authorized.0.rules, session, false)?,
-        Form::Token => view::kubeconfig(&app, &context, &mut authorized.0, session).await?,
-        Form::Gateway => view::gateway(&app, &authorized.0.rules, session, false)?,
-        Form::Exec => {
+        CredentialForm::Token => view::kubeconfig(&app, &context, &mut authorized.0, session).await?,
+        CredentialForm::Gateway => view::gateway(&app, &authorized.0.rules, session, false)?,
+        CredentialForm::Exec => {
             // The plugin would be refused.
             authorized.0.may_have_token(session)?;
             let user = view::exec(&app, session).into();
@@ -178,9 +178,9 @@ mod tests {
         #[test]
         fn any_query_is_one_of_the_kinds_or_refused(query in "(credential=)?[!-~]*") {
             let Ok(uri) = format!("/kubeconfig?{query}").parse() else { return Ok(()) };
-            let read = Query::<Kind>::try_from_uri(&uri).map(|Query(kind)| kind.credential);
+            let read = Query::<KubeconfigQuery>::try_from_uri(&uri).map(|Query(kind)| kind.credential);
             let asks_for_exec = query.split(['&', '#']).any(|pair| pair == "credential=exec");
-            if matches!(read, Ok(Form::Exec)) {
+            if matches!(read, Ok(CredentialForm::Exec)) {
                 // Percent signs may spell it otherwise.
                 prop_assert!(asks_for_exec || query.contains('%'));
             }
@@ -204,7 +204,7 @@ mod fuzz {
             }
             let Ok(query) = std::str::from_utf8(query) else { return };
             if let Ok(uri) = format!("/kubeconfig?{query}").parse::<Uri>() {
-                let _ = Query::<Kind>::try_from_uri(&uri);
+                let _ = Query::<KubeconfigQuery>::try_from_uri(&uri);
             }
         });
     }

@@ -11,7 +11,7 @@ use axum::{Extension, Json};
 use futures::future::join_all;
 use serde::Deserialize;
 use tka_api::http::{ErrorResponse, LoginResponse};
-use tka_core::session::{approved_elevations, elevation_names};
+use tka_core::session::{elevation_names, elevations_needing_approval};
 use tka_core::{ApplicableRules, Caller, Session, SessionLabel, SessionName};
 use tka_operator::{RequestState, SignOut, WaitingSignIn};
 use tokio::sync::oneshot;
@@ -231,7 +231,7 @@ async fn read_waiting_elevations(
     let Ok(rules) = applicable_rules(app, identified) else {
         return Vec::new();
     };
-    let read = approved_elevations(&identified.caller, &rules).map(|name| async move {
+    let read = elevations_needing_approval(&identified.caller, &rules).map(|name| async move {
         let waiting = app.sessions.waiting_named(name.as_str()).await;
         (name, waiting)
     });

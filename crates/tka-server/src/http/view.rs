@@ -7,7 +7,7 @@ use tka_api::http::{
 };
 use tka_api::kubeconfig::{Cluster, EntryNames, Exec, KeyedKubeconfig, User};
 use tka_core::{
-    Access, ApplicableRules, Caller, Recording, Refusal, Rule, RuleSelector, Session, SessionLabel, SignInMode,
+    Access, ApplicableRules, Caller, RecordingMode, Refusal, Rule, RuleSelector, Session, SessionLabel, SignInMode,
 };
 use tka_gateway::PREFIX;
 use tka_operator::{RequestState, StoredSession, UnacknowledgedSignIns, Vote, WaitingSignIn};
@@ -180,7 +180,7 @@ pub(super) fn rules(rules: &ApplicableRules) -> Vec<RuleInfo> {
         sign_in: (rule.sign_in == SignInMode::OnUse).then(|| "on_use".to_owned()),
         idle: rule.idle.map(|idle| idle.to_string()),
         access: (rule.access != Access::Any).then(|| rule.access.to_string()),
-        recording: (rule.recording != Recording::Off).then(|| rule.recording.to_string()),
+        recording: (rule.recording != RecordingMode::Off).then(|| rule.recording.to_string()),
         unrecorded: false,
         approvals: rule.approval.as_ref().map(|approval| approval.count.get()),
         default: Some(rule) == default,

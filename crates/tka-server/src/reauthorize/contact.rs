@@ -20,7 +20,7 @@ struct Shared {
 
 /// Why the tailnet's present word is not known.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
-#[error("what the tailnet says at present is not known: {0}")]
+#[error("tailscaled cannot confirm the tailnet policy at present: {0}")]
 pub struct NoContact(String);
 
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::net::server::Server;
 use tka_kubeconfig::{Document, KubeconfigEntry, List, find};
 
 /// The files in which kubectl finds names.
-pub(super) struct FilesOfKubectl<'a> {
+pub(super) struct LoadedKubeconfigs<'a> {
     /// The kubeconfig of `tka` for the server.
     pub(super) own: &'a Document,
     /// The entries of the server's sessions in it.
@@ -32,7 +32,7 @@ pub(super) struct FilesOfKubectl<'a> {
 /// Chooses `names`, or `names` with the server's name, so that no other entry has them.
 pub(super) fn choose(
     ctx: &CommandContext,
-    files: &FilesOfKubectl<'_>,
+    files: &LoadedKubeconfigs<'_>,
     cache: &SessionCache,
     new: &KubeconfigEntry,
     names: EntryNames,
@@ -58,11 +58,11 @@ pub(super) fn choose(
     let is_preferred =
         |names: &EntryNames| own.has(List::Clusters, &names.cluster) || own.has(List::Contexts, &names.context);
     let is_free = |names: &EntryNames| {
-        !is_in_other_file(names) && !is_taken_in_own(names) && files.foreign(names, cluster, &ours).is_none()
+        !is_in_other_file(names) && !is_taken_in_own(names) && files.conflicting_file(names, cluster, &ours).is_none()
     };
     entry_names::first_free(&names, ctx.server(), is_preferred, is_free).ok_or_else(|| {
         let path = files
-            .foreign(&names, cluster, &ours)
+            .conflicting_file(&names, cluster, &ours)
             .unwrap_or(store.folder())
             .to_owned();
         let name = names.context;
@@ -70,9 +70,9 @@ pub(super) fn choose(
     })
 }
 
-// === impl FilesOfKubectl ===
+// === impl LoadedKubeconfigs ===
 
-impl FilesOfKubectl<'_> {
+impl LoadedKubeconfigs<'_> {
     /// The entries of the server in the user's kubeconfig.
     fn merged_entries(&self, server: &Server, cache: &SessionCache) -> Vec<MergedEntry> {
         let of_file = |file: &UserKubeconfig| merge::own_entries(file.path(), file.document(), server, &cache.merged);
@@ -83,7 +83,7 @@ impl FilesOfKubectl<'_> {
     /// the other. A context without its user, for example while a file is missing, would get the one of `tka`, and send its token elsewhere.
     ///
     /// A name that is there already stays. It hides nothing that could be seen before. In the user's kubeconfig it must be one of `ours`.
-    fn foreign(&self, names: &EntryNames, new: &Cluster, ours: &[MergedEntry]) -> Option<&Path> {
+    fn conflicting_file(&self, names: &EntryNames, new: &Cluster, ours: &[MergedEntry]) -> Option<&Path> {
         let is_ours = |list, name: &str| ours.iter().any(|one| one.has(list, name));
         let here = self.merged.map_or(self.own, UserKubeconfig::document);
         let is_taken = |list, name: &str| {

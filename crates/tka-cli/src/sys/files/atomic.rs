@@ -130,7 +130,7 @@ pub(crate) fn probe(folder: &Path, size: usize) -> Result<(), (PathBuf, io::Erro
         drop(tempfile::tempfile_in(existing)?);
         let mut file = temporary(&existing.join(PREFIX))?;
         file.write_all(&vec![0; size])?;
-        has_room_for_files(file.as_file(), existing)?;
+        check_free_inodes(file.as_file(), existing)?;
         // Where this process may open no more files, that is seen here.
         let descriptors: io::Result<Vec<_>> = (0..FILES).map(|_| file.as_file().try_clone()).collect();
         drop(descriptors?);
@@ -174,7 +174,7 @@ fn rename_and_remove(file: NamedTempFile) -> io::Result<()> {
 /// What a file system says of them is not always so, for example where it comes over a network. Where it says that few are left, files are
 /// created to see it.
 #[cfg(unix)]
-fn has_room_for_files(file: &fs::File, folder: &Path) -> io::Result<()> {
+fn check_free_inodes(file: &fs::File, folder: &Path) -> io::Result<()> {
     let Ok(found) = rustix::fs::fstatvfs(file) else {
         return Ok(());
     };
@@ -187,7 +187,7 @@ fn has_room_for_files(file: &fs::File, folder: &Path) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn has_room_for_files(_: &fs::File, _: &Path) -> io::Result<()> {
+fn check_free_inodes(_: &fs::File, _: &Path) -> io::Result<()> {
     Ok(())
 }
 

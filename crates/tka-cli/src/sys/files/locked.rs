@@ -110,7 +110,7 @@ impl LockedFile {
     /// Checks whether the file can be changed, as far as possible without leaving a trace.
     pub(crate) fn check_writable(&self) -> Result<(), FileError> {
         if let Some(file) = &self.file {
-            has_room(file, RESERVE).map_err(|source| self.not_written(source))?;
+            check_free_space(file, RESERVE).map_err(|source| self.not_written(source))?;
         }
         // Room for the lock file and the backup.
         check_folder(&self.path, 2 * self.text.len() + RESERVE)
@@ -272,7 +272,7 @@ fn reserve(_: &File, _: usize) -> io::Result<()> {
 
 /// Checks for `size` free bytes. A file system that does not report any passes.
 #[cfg(unix)]
-fn has_room(file: &File, size: usize) -> io::Result<()> {
+fn check_free_space(file: &File, size: usize) -> io::Result<()> {
     let Ok(found) = rustix::fs::fstatvfs(file) else {
         return Ok(());
     };
@@ -284,7 +284,7 @@ fn has_room(file: &File, size: usize) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn has_room(_: &File, _: usize) -> io::Result<()> {
+fn check_free_space(_: &File, _: usize) -> io::Result<()> {
     Ok(())
 }
 
