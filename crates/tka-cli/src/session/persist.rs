@@ -12,14 +12,14 @@ use std::path::PathBuf;
 use tka_api::http::LoginResponse;
 use tka_api::kubeconfig::{EntryNames, KubeconfigFile, User};
 
-use free_names::FilesOfKubectl;
+use free_names::LoadedKubeconfigs;
 use own_kubeconfig::{lock, unusable};
 
 use crate::context::CommandContext;
 use crate::error::Error;
 use crate::kubeconfig::gateway_address::GatewayAddress;
 use crate::kubeconfig::merge::{self, MergeError, MergeTarget, UserKubeconfig};
-use crate::kubeconfig::session_cache::{CachedSession, MergedEntry};
+use crate::kubeconfig::session_cache::{CachedSession, MergedEntry, SessionCache};
 use crate::kubeconfig::{entry_names, exec_plugin};
 use crate::session::{export, notices};
 use tka_kubeconfig::{Document, KubeconfigEntry, List, Refused, quoted};
@@ -76,78 +76,101 @@ pub(crate) fn persist(ctx: &CommandContext, new: NewContext) -> Result<Persisted
     let target = new.merge.then(user_kubeconfig::target).transpose()?;
     let open = |target: &MergeTarget| user_kubeconfig::open(ctx, &target.path);
     let file = target.as_ref().map(open).transpose()?;
-    let mut cache = ctx.session_cache();
-    let others = match &target {
-        Some(target) => other_kubeconfigs::beside(ctx.server(), target, &cache.merged)?,
-        None => other_kubeconfigs::beside_own(ctx.server(), ctx.store()?, &cache.merged),
-    };
-    let sent = KubeconfigEntry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
-    let names = match new.naming {
-        ContextNaming::FromServer => sent.names(),
-        ContextNaming::ForRule(rule) => entry_names::for_rule(sent.names(), &rule),
-        ContextNaming::Unchanged(names) => names,
-    };
-    let through_gateway = GatewayAddress::of(&sent.cluster.cluster, &sent.user.user).is_some();
-    let names = entry_names::for_way(names, through_gateway, &sent.cluster.name);
+    let before = ctx.session_cache();
+    let mut cache = before.clone();
     merge::follow_renames(&own, ctx.store()?.path(), &mut cache.written);
     if let Some(file) = &file {
         merge::follow_renames(file.document(), file.path(), &mut cache.merged);
     }
     let own_entries = own_kubeconfig::entries(ctx, &own, &cache);
-    let files = FilesOfKubectl {
+    let sent = KubeconfigEntry::current(new.kubeconfig).ok_or_else(|| unusable(ctx, Refused::NotConfig))?;
+    let others = match &target {
+        Some(target) => other_kubeconfigs::beside(ctx.server(), target, &cache.merged)?,
+        None => other_kubeconfigs::beside_own(ctx.server(), ctx.store()?, &cache.merged),
+    };
+    let loaded = LoadedKubeconfigs {
         own: &own,
         own_entries: &own_entries,
         merged: file.as_ref(),
         others: &others,
     };
-    let names = free_names::choose(ctx, &files, &cache, &sent, names)?;
+    let names = free_names::choose(ctx, &loaded, &cache, &sent, wanted_names(new.naming, &sent))?;
     let entry = sent.named(names);
     let context = entry.context.name.clone();
     let is_same = |one: &CachedSession| one.name == new.session && one.context.as_ref() == Some(&context);
     let is_again = new.session.is_some() && cache.sessions.iter().any(is_same);
-    let own_entry = if is_again {
-        in_namespace_of(&own, &entry)
-    } else {
-        entry.clone()
+    let in_document = |document: &Document| {
+        if is_again {
+            in_namespace_of(document, &entry)
+        } else {
+            entry.clone()
+        }
     };
-    // Saved before the entry is written. After a power cut the entry could not be found otherwise.
+    let own_entry = in_document(&own);
     cache.record_written(MergedEntry {
         address: Some(own_entry.cluster.cluster.server.clone()),
         ..MergedEntry::new(ctx.store()?.path(), own_entry.names(), new.session.clone())
     });
-    notices::save_session_cache(ctx, &lock, &cache);
-    own_kubeconfig::write(ctx, &lock, own, &own_entry, &own_entries)?;
     if let Some(session) = new.cached {
-        cache.put(CachedSession {
-            context: Some(context.clone()),
-            ..session
-        });
+        let context = Some(context.clone());
+        cache.put(CachedSession { context, ..session });
     }
-    if let Some(file) = file {
-        let entry = if is_again {
-            in_namespace_of(file.document(), &entry)
-        } else {
-            entry
-        };
-        let recorded = cache
-            .merged
-            .iter()
-            .find(|one| one.context == context && one.is_in(file.path()));
-        let stale = recorded.map(|one| one.cluster.clone());
-        // Before, as above.
-        cache.record_merged(user_kubeconfig::record(ctx, &file, &entry, new.session.clone()));
-        notices::save_session_cache(ctx, &lock, &cache);
-        let merged = merge::insert_entry(file.document().clone(), &entry, stale.as_deref());
-        let merged = merged.map_err(|source| MergeError::refused(file.path(), source))?;
-        file.save(&merged)?;
-    } else {
-        notices::save_session_cache(ctx, &lock, &cache);
-    }
+    let merged = file.map(|file| MergedWrite::prepare(ctx, file, in_document, &mut cache, new.session.clone()));
+    // Saved before the entries are written. After a power cut they could not be found otherwise.
+    notices::save_session_cache(ctx, &lock, &cache);
+    let written = own_kubeconfig::write(ctx, &lock, own, &own_entry, &own_entries);
+    written.inspect_err(|_| notices::save_session_cache(ctx, &lock, &before))?;
+    merged.map(MergedWrite::write).transpose()?;
     Ok(PersistedContext {
         session: new.session,
         context,
         merged: target,
     })
+}
+
+/// The names of a new context, as they are wanted.
+fn wanted_names(naming: ContextNaming, sent: &KubeconfigEntry) -> EntryNames {
+    let names = match naming {
+        ContextNaming::FromServer => sent.names(),
+        ContextNaming::ForRule(rule) => entry_names::for_rule(sent.names(), &rule),
+        ContextNaming::Unchanged(names) => names,
+    };
+    let through_gateway = GatewayAddress::of(&sent.cluster.cluster, &sent.user.user).is_some();
+    entry_names::for_way(names, through_gateway, &sent.cluster.name)
+}
+
+/// What is to be written into the user's kubeconfig.
+struct MergedWrite {
+    file: UserKubeconfig,
+    entry: KubeconfigEntry,
+    /// The cluster that the context had before.
+    stale: Option<String>,
+}
+
+// === impl MergedWrite ===
+
+impl MergedWrite {
+    /// Records the entry of `session` in the cache.
+    fn prepare(
+        ctx: &CommandContext,
+        file: UserKubeconfig,
+        entry: impl Fn(&Document) -> KubeconfigEntry,
+        cache: &mut SessionCache,
+        session: Option<String>,
+    ) -> Self {
+        let entry = entry(file.document());
+        let is_it = |one: &&MergedEntry| one.context == entry.context.name && one.is_in(file.path());
+        let stale = cache.merged.iter().find(is_it).map(|one| one.cluster.clone());
+        cache.record_merged(user_kubeconfig::record(ctx, &file, &entry, session));
+        Self { file, entry, stale }
+    }
+
+    fn write(self) -> Result<(), MergeError> {
+        let document = self.file.document().clone();
+        let merged = merge::insert_entry(document, &self.entry, self.stale.as_deref());
+        let merged = merged.map_err(|source| MergeError::refused(self.file.path(), source))?;
+        self.file.save(&merged)
+    }
 }
 
 /// `entry` in the namespace that its context in `document` works in, unless it has one. The user may have chosen it with kubectl.

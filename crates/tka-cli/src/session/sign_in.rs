@@ -69,7 +69,7 @@ fn sign_in_as(
     };
     begun
         .persist(ctx, options, naming)
-        .map_err(|error| not_persisted(&client, session.as_deref(), asked, error))
+        .map_err(|error| end_unwritable(&client, session.as_deref(), asked, error))
 }
 
 /// A session that has begun, and is not written yet.
@@ -82,57 +82,36 @@ struct SignedIn<'a> {
 impl SignedIn<'_> {
     /// Writes its kubeconfig and credential.
     fn persist(
-        self,
+        mut self,
         ctx: &CommandContext,
         options: PersistOptions,
         naming: ContextNaming,
     ) -> Result<PersistedContext, Error> {
-        let Self {
-            access,
-            client,
-            response,
-        } = self;
         let _notice = SignalNotice::new(HAS_BEGUN);
         let spinner = ctx.ui.spinner("signing in");
-        let (login, credential) = (response.login, response.credential);
-        let sent = match response.kubeconfig {
+        let sent = match self.response.kubeconfig.take() {
             Some(sent) => *sent?,
-            None => fetch_when_ready(client, options.form)?,
+            None => fetch_when_ready(self.client, options.form)?,
         };
-        let session = response.session.or_else(|| sent.session.clone());
-        let (mut kubeconfig, way) = with_credential(sent, client, session.as_deref(), access, options.form)?;
-        if way == Credential::Plugin
-            && let ContextNaming::Unchanged(names) = &naming
-        {
-            keep_plugin_arguments(ctx, &mut kubeconfig, names);
-        }
-        if let Some(namespace) = &access.namespace {
-            server_kubeconfig::set_namespace(&mut kubeconfig, namespace);
-        }
+        let session = self.response.session.clone().or_else(|| sent.session.clone());
+        let (kubeconfig, way) = self.kubeconfig(ctx, sent, session.as_deref(), options.form, &naming)?;
         let new = NewContext {
             kubeconfig: kubeconfig.clone(),
             session: session.clone(),
             cached: Some(CachedSession {
                 name: session.clone(),
                 gateway: way == Credential::None,
-                ..CachedSession::from(login.clone())
+                ..CachedSession::from(self.response.login.clone())
             }),
             naming,
             merge: options.merge,
         };
         let persisted = persist::persist(ctx, new)?;
-        match (session, credential) {
-            (Some(session), Some(credential)) => credential::store(ctx, &session, credential),
-            // The gateway needs no cached credential.
-            (Some(session), None) if way == Credential::None => credential::remove(ctx, &session),
-            _ => {}
+        if let Some(session) = session {
+            self.keep_credential(ctx, &session, way);
         }
         drop(spinner);
-        let (rendering, details) = (
-            RenderOptions::for_stderr(&ctx.ui.palette),
-            details(ctx, client, &kubeconfig, &persisted),
-        );
-        ctx.ui.notify(&messages::signed_in(&login, details, &rendering));
+        self.tell(ctx, &kubeconfig, &persisted);
         note_embedded_token(ctx, options.form, way);
         note_merge(ctx, &persisted);
         if way == Credential::Token {
@@ -141,13 +120,50 @@ impl SignedIn<'_> {
         warn_unverified(ctx, &kubeconfig);
         Ok(persisted)
     }
+
+    /// The server's kubeconfig with what this program adds to it.
+    fn kubeconfig(
+        &self,
+        ctx: &CommandContext,
+        sent: ServerKubeconfig,
+        session: Option<&str>,
+        form: AuthMethod,
+        naming: &ContextNaming,
+    ) -> Result<(KubeconfigFile, Credential), ClientError> {
+        let (mut kubeconfig, way) = with_credential(sent, self.client, session, self.access, form)?;
+        if way == Credential::Plugin
+            && let ContextNaming::Unchanged(names) = naming
+        {
+            keep_plugin_arguments(ctx, &mut kubeconfig, names);
+        }
+        if let Some(namespace) = &self.access.namespace {
+            server_kubeconfig::set_namespace(&mut kubeconfig, namespace);
+        }
+        Ok((kubeconfig, way))
+    }
+
+    fn keep_credential(&mut self, ctx: &CommandContext, session: &str, way: Credential) {
+        match self.response.credential.take() {
+            Some(credential) => credential::store(ctx, session, credential),
+            // The gateway needs no cached credential.
+            None if way == Credential::None => credential::remove(ctx, session),
+            None => {}
+        }
+    }
+
+    fn tell(&self, ctx: &CommandContext, kubeconfig: &KubeconfigFile, persisted: &PersistedContext) {
+        let rendering = RenderOptions::for_stderr(&ctx.ui.palette);
+        let details = details(ctx, self.client, kubeconfig, persisted);
+        let text = messages::signed_in(&self.response.login, details, &rendering);
+        ctx.ui.notify(&text);
+    }
 }
 
 /// The error of a session that cannot be written. One that began when it was `asked` for is of no use then, and is ended. One that was there before
 /// may be in use, also in another home folder of this device.
-fn not_persisted(client: &Client, session: Option<&str>, asked: Timestamp, error: Error) -> Error {
-    let comes_later = matches!(&error, Error::Client(error) if !error.is_unusable_kubeconfig());
-    if comes_later {
+fn end_unwritable(client: &Client, session: Option<&str>, asked: Timestamp, error: Error) -> Error {
+    let may_come_later = matches!(&error, Error::Client(error) if !error.is_unusable_kubeconfig());
+    if may_come_later {
         return error;
     }
     let client = client.with_fresh_deadline(END_LIMIT);
