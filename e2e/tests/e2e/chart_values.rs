@@ -58,7 +58,7 @@ fn missing_prerequisite_is_explained(world: &World) -> Outcome {
         ),
         (
             json!({ "tailscale": { "caCert": { "configMap": { "name": "a" }, "secret": { "name": "b" } } } }),
-            "tailscale.caCert.secret are two answers",
+            "tailscale.caCert.secret are both set",
         ),
         (
             json!({ "extraEnv": [{ "name": "TKA_HEALTH_ADDRESS", "value": "0.0.0.0" }] }),

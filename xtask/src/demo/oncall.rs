@@ -52,7 +52,7 @@ pub(super) fn tell(stage: &mut Stage, testbed: &Testbed) {
     stage.step("neither he nor carol can let him in", || {
         let approves = ["approvals", "approve", &session];
         let own = bob.tka(&approves)?.refused("this sign-in is your own")?;
-        let other = carol.tka(&approves)?.refused("no sign-in waits for a session")?;
+        let other = carol.tka(&approves)?.refused("no sign-in for the session")?;
         Ok(((), format!("{}\n{}", own.shown(), other.shown())))
     });
     stage.step("alice sees what he wants, and lets him in", || {

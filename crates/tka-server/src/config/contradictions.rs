@@ -152,7 +152,7 @@ mod tests {
             ),
             (
                 "gateway:\n  recording:\n    folder: /r\n    s3:\n      bucket: b\n",
-                "f:5: gateway.recording.s3.bucket: gateway.recording.folder and gateway.recording.s3.bucket are two answers",
+                "f:5: gateway.recording.s3.bucket: gateway.recording.folder and gateway.recording.s3.bucket are both set",
             ),
             (
                 "gateway: {recording: {s3: {prefix: p}}}",
