@@ -36,21 +36,16 @@ pub(super) fn namespace_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> R
 pub(super) fn object_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     unless_empty(String::deserialize(deserializer)?, &|name| {
         let advice = "write small letters, digits, hyphens and dots, with a letter or digit on both sides of each dot, first and last";
-        is_object_name(name)
-            .then_some(())
-            .ok_or_else(|| cannot_be("a ConfigMap", name, advice))
+        only_if(is_object_name(name), "a ConfigMap", name, advice)
     })
 }
 
 /// A key of a ConfigMap, or nothing.
 pub(super) fn key_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     unless_empty(String::deserialize(deserializer)?, &|key| {
-        let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-        let is_key = key.len() <= LONGEST_KEY && key.bytes().all(inside);
+        let is_key = key.len() <= LONGEST_KEY && key.bytes().all(is_plain);
         let advice = "write letters, digits, `-`, `_` and `.`";
-        is_key
-            .then_some(())
-            .ok_or_else(|| cannot_be("a key in a ConfigMap", key, advice))
+        only_if(is_key, "a key in a ConfigMap", key, advice)
     })
 }
 
@@ -59,34 +54,26 @@ pub(super) fn capability<'de, D: Deserializer<'de>>(deserializer: D) -> Result<S
     check(String::deserialize(deserializer)?, &|name| {
         let is_wrong = name.is_empty() || name.contains(|c: char| c.is_whitespace() || c.is_control());
         let advice = "write it as the tailnet policy has it, such as \"specht-labs.de/cap/tka\"";
-        (!is_wrong)
-            .then_some(())
-            .ok_or_else(|| cannot_be("a capability", name, advice))
+        only_if(!is_wrong, "a capability", name, advice)
     })
 }
 
 /// The name of a bucket, or nothing. It becomes a part of URLs.
 pub(super) fn bucket_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     unless_empty(String::deserialize(deserializer)?, &|name| {
-        let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let begins = name.starts_with(|c: char| c.is_ascii_alphanumeric());
-        let is_bucket = begins && name.len() <= LONGEST_BUCKET && name.bytes().all(inside);
+        let is_bucket = begins && name.len() <= LONGEST_BUCKET && name.bytes().all(is_plain);
         let advice = "write its name alone, such as \"tka-recordings\"";
-        is_bucket
-            .then_some(())
-            .ok_or_else(|| cannot_be("a bucket", name, advice))
+        only_if(is_bucket, "a bucket", name, advice)
     })
 }
 
 /// The region of a bucket, or nothing. It becomes a part of a host's name.
 pub(super) fn region_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     unless_empty(String::deserialize(deserializer)?, &|name| {
-        let inside = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         let advice = "write it as the store calls it, such as \"eu-central-1\"";
-        let is_region = name.bytes().all(inside);
-        is_region
-            .then_some(())
-            .ok_or_else(|| cannot_be("a region", name, advice))
+        let is_region = name.bytes().all(is_plain);
+        only_if(is_region, "a region", name, advice)
     })
 }
 
@@ -104,15 +91,27 @@ fn unless_empty<E: Error>(text: String, check: Check<'_>) -> Result<String, E> {
     self::check(text, check)
 }
 
-fn check_namespace(name: &str) -> Result<(), String> {
-    let advice = "write small letters, digits and hyphens, 63 at the most, with a letter or digit first and last";
-    Namespace::try_from(name.to_owned())
-        .map(drop)
-        .map_err(|_| cannot_be("a namespace", name, advice))
+/// Whether a byte may be in a key of a ConfigMap, in the name of a bucket and in that of a region.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._".contains(&byte)
 }
 
-fn cannot_be(what: &str, name: &str, advice: &str) -> String {
-    format!("{:?} cannot be the name of {what}: {advice}", shorten(name))
+fn check_namespace(name: &str) -> Result<(), String> {
+    let advice = "write small letters, digits and hyphens, 63 at the most, with a letter or digit first and last";
+    only_if(
+        Namespace::try_from(name.to_owned()).is_ok(),
+        "a namespace",
+        name,
+        advice,
+    )
+}
+
+/// Refuses what cannot be the name of `what`, and says what to write.
+fn only_if(is_right: bool, what: &str, name: &str, advice: &str) -> Result<(), String> {
+    if is_right {
+        return Ok(());
+    }
+    Err(format!("{:?} cannot be the name of {what}: {advice}", shorten(name)))
 }
 
 /// What a name in a kubeconfig is made of, without [`tka_core::is_unprintable`]. The last five have no notation that all readers of patterns know.
