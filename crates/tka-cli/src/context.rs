@@ -39,8 +39,9 @@ pub(crate) struct CommandContext {
 
 impl CommandContext {
     pub(crate) fn new(flags: &Global) -> Result<Self, Error> {
+        check_typed_server(flags)?;
         let config = settings(flags)?;
-        let server = server_of(flags, &config)?;
+        let server = config.server()?;
         let store = KubeconfigStore::new(home().as_deref(), &server).ok();
         let ui = Ui::new(config.theme.palette(), config.quiet, config.debug);
         match &config.file {
@@ -200,16 +201,20 @@ fn way_to(server: &Server, limit: Duration, debug: bool, route: RouteSettings) -
 pub(crate) fn server(flags: &Global) -> Result<Server, Error> {
     match &flags.server {
         Some(url) if url.contains("://") => typed_server(url, flags.port.unwrap_or(HTTPS_PORT)),
-        _ => server_of(flags, &settings(flags)?),
+        _ => {
+            check_typed_server(flags)?;
+            Ok(settings(flags)?.server()?)
+        }
     }
 }
 
-fn server_of(flags: &Global, config: &Config) -> Result<Server, Error> {
-    if let Some(typed) = &flags.server {
-        // Checked before the settings, which may be wrong too.
-        typed_server(typed, config.port)?;
+/// Checks the server on the command line before the settings, which may be wrong too.
+fn check_typed_server(flags: &Global) -> Result<(), Error> {
+    let port = flags.port.unwrap_or(HTTPS_PORT);
+    match &flags.server {
+        Some(typed) => typed_server(typed, port).map(drop),
+        None => Ok(()),
     }
-    Ok(config.server()?)
 }
 
 fn typed_server(typed: &str, port: u16) -> Result<Server, Error> {

@@ -206,6 +206,11 @@ debug: false
             let read = Layer::from_file(Path::new("x"), &text).unwrap();
             assert_eq!(read.hostname.as_deref(), Some(name), "{text}");
         }
+        for path in ["/a: b", "/a #x", "/a\\n'\""] {
+            let text = set("", "recordings.identity", path);
+            let read = Layer::from_file(Path::new("x"), &text).unwrap();
+            assert_eq!(read.identity.as_deref(), Some(path), "{text}");
+        }
     }
 
     #[test]

@@ -191,8 +191,14 @@ mod tests {
         fs::write(at("utf-16"), [b"\xff\xfe", &utf_16[..]].concat()).unwrap();
         fs::write(at("binary"), b"\x7fELF\x02\x01\x01\x00\xff\xc0").unwrap();
         fs::create_dir(at("folder")).unwrap();
+        symlink(at("loop"), at("loop")).unwrap();
+        symlink(at("nothing"), at("dangling")).unwrap();
         fs::write(at("huge"), "#".repeat(2 * 1024 * 1024)).unwrap();
-        for name in ["latin-1", "utf-16", "binary", "folder", "huge", "missing"] {
+        crate::sys::test_requirements::make_fifo(&at("pipe"));
+        symlink("/dev/zero", at("device")).unwrap();
+        for name in [
+            "latin-1", "utf-16", "binary", "folder", "loop", "dangling", "huge", "pipe", "device", "missing",
+        ] {
             assert!(read_regular(&at(name)).is_err(), "{name}");
         }
         fs::write(at("ours"), "debug: true\n").unwrap();

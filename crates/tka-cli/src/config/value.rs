@@ -19,16 +19,8 @@ pub(crate) struct RawValue {
 impl RawValue {
     /// The server's address, as `--server` takes it.
     pub(crate) fn host(self) -> Result<Option<String>, ConfigError> {
-        const EXPECTED: &str = "a name in the tailnet, a full name, an address or a URL";
         let is_host = |text: &str| Server::new(text, HTTPS_PORT, None).is_ok();
-        if self
-            .value
-            .as_str()
-            .is_some_and(|text| !text.is_empty() && !is_host(text))
-        {
-            return Err(self.wrong_address(EXPECTED));
-        }
-        self.text(is_host, EXPECTED)
+        self.address(is_host, "a name in the tailnet, a full name, an address or a URL")
     }
 
     pub(crate) fn tailnet(self) -> Result<Option<String>, ConfigError> {
@@ -56,21 +48,21 @@ impl RawValue {
 
     /// A relative path would mean another file in each folder.
     pub(crate) fn absolute_path(self) -> Result<Option<String>, ConfigError> {
-        match &self.value {
-            Value::Null => Ok(None),
-            Value::String(path) if path.is_empty() => Ok(None),
-            Value::String(path) if Path::new(path).is_absolute() => Ok(Some(path.clone())),
-            _ => Err(self.type_error("an absolute path")),
-        }
+        self.text(|path| Path::new(path).is_absolute(), "an absolute path")
     }
 
     pub(crate) fn proxy(self) -> Result<Option<String>, ConfigError> {
+        self.address(crate::net::proxy::is_url, PROXY_URL)
+    }
+
+    /// A text that may hold a password where it is wrong.
+    fn address(self, is_right: impl Fn(&str) -> bool, expected: &'static str) -> Result<Option<String>, ConfigError> {
         match &self.value {
-            Value::Null => Ok(None),
-            Value::String(url) if url.is_empty() => Ok(None),
-            Value::String(url) if crate::net::proxy::is_url(url) => Ok(Some(url.clone())),
-            Value::String(_) => Err(self.wrong_address(PROXY_URL)),
-            _ => Err(self.type_error(PROXY_URL)),
+            Value::String(text) if !text.is_empty() && !is_right(text) => {
+                let origin = self.origin;
+                Err(ConfigError::WrongAddress { origin, expected })
+            }
+            _ => self.text(is_right, expected),
         }
     }
 
@@ -104,11 +96,6 @@ impl RawValue {
             Value::String(text) if is_one_of(text, &["0", "f", "false"]) => Ok(Some(false)),
             _ => Err(self.type_error("true or false")),
         }
-    }
-
-    fn wrong_address(self, expected: &'static str) -> ConfigError {
-        let origin = self.origin;
-        ConfigError::WrongAddress { origin, expected }
     }
 
     pub(crate) fn type_error(self, expected: &str) -> ConfigError {

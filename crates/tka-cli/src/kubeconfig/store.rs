@@ -146,11 +146,10 @@ impl KubeconfigStore {
 
     /// Reads the file. A missing file has only its first line.
     pub(crate) fn read(&self) -> Result<Document, Refused> {
-        let text = regular::read_unlinked(&self.path).and_then(|bytes| {
-            String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
-        });
-        match text {
-            Ok(text) => Document::parse(text),
+        match regular::read_unlinked(&self.path) {
+            Ok(bytes) => String::from_utf8(bytes)
+                .map_err(|_| Refused::NotConfig)
+                .and_then(Document::parse),
             Err(error) if is_not_there(&error) => self.blank(),
             // An unreadable file must not be lost.
             Err(_) => Err(Refused::NotConfig),

@@ -424,6 +424,7 @@ fn wrong_server_is_a_usage_or_configuration_error() {
         assert_eq!(outcome.status, 6, "{server}");
         assert!(outcome.stderr.contains("config.yaml, line 1: expected"), "{outcome:?}");
         assert!(!outcome.stderr.contains("u:p"), "{outcome:?}");
+        assert_eq!(user.run(&["rules", "-s", server]).status, 2, "{server}");
     }
 }
 
