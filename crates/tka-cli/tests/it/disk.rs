@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::fake_server::{Answer, FakeServer};
+use crate::inside::after;
 use crate::tka::{Outcome, User, signed_in};
 
 fn signing_in() -> FakeServer {
@@ -23,15 +24,7 @@ fn on_full_disk(user: &User, fake: &FakeServer, blocks: u32, arguments: &[&str])
 /// `tka …` after what a shell does for its programs.
 fn under(prepared: &str, user: &User, fake: &FakeServer, arguments: &[&str]) -> Outcome {
     let tka = user.command_with(fake, arguments);
-    let script = format!("{prepared}; exec \"$@\"");
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-c", &script, "sh"])
-        .arg(tka.get_program())
-        .args(tka.get_args());
-    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    shell.env_clear().envs(variables).current_dir(user.home());
-    shell.output().unwrap().into()
+    after(prepared, &tka).output().unwrap().into()
 }
 
 #[test]

@@ -10,6 +10,7 @@ use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::json;
 
 use crate::fake_server::{Answer, FakeServer};
+use crate::inside::{in_own_mounts, variables};
 use crate::shell::whole_session;
 use crate::test_requirements::{is_root, report_missing};
 use crate::tka::{Outcome, SESSION, User, credential, login, signed_in};
@@ -42,13 +43,6 @@ fn home_of_me() -> User {
     user
 }
 
-/// `script` as a shell runs it, where `"$@"` is `tka` of `command`, as root in file systems of its own.
-fn in_own_mounts(command: &Command, script: &str) -> Outcome {
-    let mut shell = Command::new("unshare");
-    shell.args(["--mount", "--propagation", "private", "sh", "-euc", script, "sh"]);
-    like(&mut shell, command).output().unwrap().into()
-}
-
 /// `tka` of `command` as `ME`, a member of the team.
 fn as_me(command: &Command) -> Outcome {
     let (_folder, program) = program();
@@ -60,19 +54,6 @@ fn as_me(command: &Command) -> Outcome {
     other.args(command.get_args()).env_clear().envs(variables(command));
     other.current_dir("/");
     other.output().unwrap().into()
-}
-
-fn like<'a>(other: &'a mut Command, command: &Command) -> &'a mut Command {
-    other.arg(command.get_program()).args(command.get_args());
-    other
-        .env_clear()
-        .envs(variables(command))
-        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
-}
-
-fn variables(command: &Command) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    set.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 fn signing_in() -> FakeServer {
@@ -161,7 +142,11 @@ fn file_with_a_mount_on_it_is_merged_into() {
     let run = |arguments: &[&str]| {
         let mut command = user.command_with(&fake, arguments);
         command.env("REAL", &real).env("CONFIG", &config);
-        let outcome = in_own_mounts(&command, "mount --bind \"$REAL\" \"$CONFIG\"; exec \"$@\"");
+        let outcome = Outcome::from(
+            in_own_mounts("mount --bind \"$REAL\" \"$CONFIG\"; exec \"$@\"", &command)
+                .output()
+                .unwrap(),
+        );
         assert_eq!(outcome.status, 0, "{outcome:?}");
     };
     run(&["login", "--merge"]);
@@ -243,7 +228,7 @@ fn unwritable_places_are_refused_before_signing_in() {
         fs::write(&config, THEIRS).unwrap();
         let mut command = user.command_with(&fake, &["login", "--merge"]);
         command.env("KUBE", user.home().join(".kube"));
-        let outcome = in_own_mounts(&command, script);
+        let outcome = Outcome::from(in_own_mounts(script, &command).output().unwrap());
         is_refused(&fake, &outcome, &config, words);
     };
     let read_only =
@@ -270,17 +255,13 @@ fn disk_that_is_full_meanwhile_leaves_the_file_as_it_was() {
     let config = user.home().join("small/config");
     fs::create_dir(config.parent().unwrap()).unwrap();
     let tka = user.command_with(&fake, &["login", "--merge"]);
-    let mut command = Command::new("unshare");
     let script = "mount -t tmpfs -o size=300k tmpfs small; echo \"$THEIRS\" >small/config; \"$@\" & wait $! || s=$?
         cat small/config; ls small; exit $s";
     // The test fills it in the same mounts, when the server is asked.
     let filled = "until [ -e go ]; do sleep 0.01; done; head -c 400000 /dev/zero >small/other; touch full";
-    let script = format!("({filled}) 2>/dev/null & {script}");
-    command.args(["--mount", "--propagation", "private", "sh", "-uc", &script, "sh"]);
-    like(&mut command, &tka)
-        .current_dir(user.home())
-        .env("KUBECONFIG", &config)
-        .env("THEIRS", THEIRS.trim());
+    let script = format!("set +e; ({filled}) 2>/dev/null & {script}");
+    let mut command = in_own_mounts(&script, &tka);
+    command.env("KUBECONFIG", &config).env("THEIRS", THEIRS.trim());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     meeting.wait();
     fs::write(user.home().join("go"), "").unwrap();

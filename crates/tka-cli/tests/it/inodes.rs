@@ -1,9 +1,9 @@
 //! A file system with room for bytes, and for few files; and a file that has no room alone.
 
 use std::fs;
-use std::process::Command;
 
 use crate::fake_server::{Answer, FakeServer};
+use crate::inside::in_own_mounts;
 use crate::test_requirements::is_root;
 use crate::tka::{Outcome, User, signed_in};
 
@@ -13,13 +13,7 @@ fn with_inodes(user: &User, fake: &FakeServer, inodes: u32, arguments: &[&str]) 
     let script = format!(
         "mount -t tmpfs -o nr_inodes={inodes} tmpfs \"$HOME\"; cd \"$HOME\"; s=0; \"$@\" || s=$?; find . -type f | sed s/_[0-9]*/_PORT/ | sort; exit $s"
     );
-    let mut shell = Command::new("unshare");
-    shell.args(["--mount", "--propagation", "private", "sh", "-euc", &script, "sh"]);
-    shell.arg(tka.get_program()).args(tka.get_args());
-    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    shell.env_clear().envs(variables);
-    shell.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-    shell.output().unwrap().into()
+    in_own_mounts(&script, &tka).output().unwrap().into()
 }
 
 #[test]

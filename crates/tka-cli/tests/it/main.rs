@@ -31,6 +31,7 @@ mod help;
 mod home_of_another;
 mod hostile;
 mod inodes;
+mod inside;
 mod integration;
 mod interactive;
 mod kubeconfig;

@@ -11,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::fake_server::{Answer, FakeServer};
+use crate::inside::after;
 use crate::tka::{CA, Outcome, SESSION, TOKEN, User, kubeconfig, login, mode, signed_in};
 
 /// What people have, comments and all.
@@ -651,12 +652,7 @@ fn a_signal_that_is_ignored_stays_so() {
     let (user, fake) = (User::new(), signing_in(SESSION));
     has_config(&user, &(THEIRS.to_owned() + &long()));
     let tka = user.command_with(&fake, &["login", "--merge", "-q"]);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "trap '' HUP; exec \"$@\"", "sh"])
-        .arg(tka.get_program());
-    command.args(tka.get_args()).env_clear();
-    command.envs(tka.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let command = after("trap '' HUP", &tka);
     let status = interrupted(&user, command, &[Signal::HUP]);
     assert!(status.success(), "{status:?}");
     assert!(text(&user).contains("alice"));

@@ -1,6 +1,6 @@
 //! `--merge` where `KUBECONFIG` has several files, and kubectl says what they mean together.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::PathBuf;
 
@@ -8,7 +8,8 @@ use crate::fake_server::{Answer, FakeServer};
 use crate::kubectl::kubectl;
 use crate::tka::{Outcome, User, login, signed_in};
 
-const KIND: &str = "\
+/// An ordinary kubeconfig.
+pub(crate) const KIND: &str = "\
 clusters: [{name: kind, cluster: {server: 'https://kind:6443'}}]
 users: [{name: kind, user: {token: theirs}}]
 contexts: [{name: kind, context: {cluster: kind, user: kind}}]
@@ -42,7 +43,8 @@ fn files(user: &User, files: &[(&str, &str)]) -> OsString {
     std::env::join_paths(paths).unwrap()
 }
 
-fn tka(user: &User, fake: &FakeServer, list: &OsString, arguments: &[&str]) -> Outcome {
+/// What `tka …` says, which goes well, where `KUBECONFIG` has that value.
+pub(crate) fn tka(user: &User, fake: &FakeServer, list: &OsStr, arguments: &[&str]) -> Outcome {
     let mut command = user.command_with(fake, arguments);
     let outcome = Outcome::from(command.env("KUBECONFIG", list).output().unwrap());
     assert_eq!(outcome.status, 0, "{outcome:?}");

@@ -4,14 +4,8 @@ use std::fs;
 
 use crate::fake_server::{Answer, FakeServer};
 use crate::kubectl::kubectl;
+use crate::merge_list::{KIND, tka};
 use crate::tka::{Outcome, User, login, signed_in};
-
-const KIND: &str = "\
-clusters: [{name: kind, cluster: {server: 'https://kind:6443'}}]
-users: [{name: kind, user: {token: theirs}}]
-contexts: [{name: kind, context: {cluster: kind, user: kind}}]
-current-context: kind
-";
 
 fn server() -> FakeServer {
     FakeServer::new(&[
@@ -25,12 +19,7 @@ fn after_logout(changes: &[&[&str]]) -> Option<(User, Outcome)> {
     let (user, fake) = (User::new(), server());
     let path = user.home().join("a");
     fs::write(&path, KIND).unwrap();
-    let tka = |arguments: &[&str]| {
-        let mut command = user.command_with(&fake, arguments);
-        let outcome = Outcome::from(command.env("KUBECONFIG", &path).output().unwrap());
-        assert_eq!(outcome.status, 0, "{outcome:?}");
-        outcome
-    };
+    let tka = |arguments: &[&str]| tka(&user, &fake, path.as_os_str(), arguments);
     tka(&["login", "--merge"]);
     for change in changes {
         let done = kubectl(&user, path.as_os_str(), change)?;
@@ -120,11 +109,7 @@ fn a_cluster_of_the_users_is_not_replaced() {
     let user = User::new();
     let path = user.home().join("a");
     fs::write(&path, KIND).unwrap();
-    let login = || {
-        let mut command = user.command_with(&fake, &["login", "--merge"]);
-        let outcome = Outcome::from(command.env("KUBECONFIG", &path).output().unwrap());
-        assert_eq!(outcome.status, 0, "{outcome:?}");
-    };
+    let login = || tka(&user, &fake, path.as_os_str(), &["login", "--merge"]);
     login();
     for change in [
         &["config", "set-cluster", "tunnel", "--server=https://localhost:6443"][..],
@@ -248,12 +233,7 @@ fn a_context_that_was_renamed_before_goes() {
         );
         let path = user.home().join("a");
         fs::write(&path, KIND).unwrap();
-        let tka = |arguments: &[&str]| {
-            let mut command = user.command_with(&fake, arguments);
-            let outcome = Outcome::from(command.env("KUBECONFIG", &path).output().unwrap());
-            assert_eq!(outcome.status, 0, "{outcome:?}");
-            outcome
-        };
+        let tka = |arguments: &[&str]| tka(&user, &fake, path.as_os_str(), arguments);
         let arguments = [&["login", "--merge"], token].concat();
         let told = tka(&arguments);
         let warns = told.stderr.contains("others may read");
@@ -287,9 +267,7 @@ fn the_former_context_is_back_whichever_path_named_the_file() {
         (&path, &["login", "--merge"]),
         (&path, &["logout"]),
     ] {
-        let mut command = user.command_with(&fake, arguments);
-        let outcome = Outcome::from(command.env("KUBECONFIG", named).output().unwrap());
-        assert_eq!(outcome.status, 0, "{outcome:?}");
+        tka(&user, &fake, named.as_os_str(), arguments);
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), KIND);
 }

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::fake_server::FakeServer;
+use crate::inside::started_by;
 use crate::test_requirements::make_fifo;
 use crate::tka::{Outcome, User, signing_in};
 
@@ -14,18 +15,9 @@ use crate::tka::{Outcome, User, signing_in};
 const LONG: Duration = Duration::from_mins(1);
 
 /// What `command` says within [`LONG`].
-fn outcome(command: &mut Command) -> Outcome {
+fn outcome(command: &Command) -> Outcome {
     let limit = LONG.as_secs().to_string();
-    let mut limited = Command::new("timeout");
-    limited
-        .args(["--signal=KILL", &limit])
-        .arg(command.get_program())
-        .args(command.get_args());
-    let variables = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    limited.env_clear().envs(variables).env("PATH", "/usr/bin:/bin");
-    if let Some(folder) = command.get_current_dir() {
-        limited.current_dir(folder);
-    }
+    let mut limited = started_by("timeout", &["--signal=KILL", &limit], command);
     limited.output().unwrap().into()
 }
 
@@ -92,7 +84,7 @@ fn own_files_that_are_none_are_not_waited_for() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         make_fifo(&path);
         for arguments in [&["status", "--prompt"][..], &["login"], &["logout"]] {
-            let said = outcome(&mut user.command_with(&fake, arguments));
+            let said = outcome(&user.command_with(&fake, arguments));
             assert_ne!(said.status, 137, "{kind}: {arguments:?} {said:?}");
         }
         assert!(!fake.requests().iter().any(|one| one.line == "POST /login"), "{kind}");

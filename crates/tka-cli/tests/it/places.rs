@@ -2,24 +2,19 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::process::Command;
 
 use crate::fake_server::FakeServer;
+use crate::inside::{after, in_own_mounts};
 use crate::test_requirements::{is_root, report_missing};
 use crate::tka::{Outcome, User};
 
 const THEIRS: &str = "current-context: kind\nclusters: []\nusers: []\ncontexts: []\n";
 
 /// `tka …` after `prepare`, which a shell runs in the home folder, in file systems of its own. `restore` runs at the end.
-fn after(user: &User, fake: &FakeServer, (prepare, restore): (&str, &str), arguments: &[&str]) -> Outcome {
+fn between(user: &User, fake: &FakeServer, (prepare, restore): (&str, &str), arguments: &[&str]) -> Outcome {
     let tka = user.command_with(fake, arguments);
-    let script = format!("PATH=/usr/sbin:/usr/bin:/sbin:/bin; {prepare}; s=0; \"$@\" || s=$?; {restore}; exit $s");
-    let mut shell = Command::new("unshare");
-    shell.args(["--mount", "--propagation", "private", "sh", "-euc", &script, "sh"]);
-    shell.arg(tka.get_program()).args(tka.get_args());
-    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    shell.env_clear().envs(variables).current_dir(user.home());
-    shell.output().unwrap().into()
+    let script = format!("{prepare}; s=0; \"$@\" || s=$?; {restore}; exit $s");
+    in_own_mounts(&script, &tka).output().unwrap().into()
 }
 
 fn with_kubeconfig() -> User {
@@ -100,7 +95,7 @@ fn attributes_and_mounts_are_found_before_signing_in() {
         let own = user.kubeconfig(&fake);
         fs::write(&own, "").unwrap();
         let script = |text: &str| text.replace("FILE", &own.display().to_string());
-        let outcome = after(&user, &fake, (&script(prepare), &script(restore)), arguments);
+        let outcome = between(&user, &fake, (&script(prepare), &script(restore)), arguments);
         if outcome.stderr.contains("Operation not supported") {
             return report_missing("a file system with attributes");
         }
@@ -124,19 +119,8 @@ fn a_name_without_room_for_that_of_its_backup_is_found_before_signing_in() {
 fn a_working_folder_that_is_gone_is_found_before_signing_in() {
     let (user, fake) = (with_kubeconfig(), FakeServer::new(&[]));
     let tka = user.command_with(&fake, &["login", "--merge"]);
-    let script = "mkdir gone; cd gone; rmdir ../gone; exec \"$@\"";
-    let mut shell = Command::new("sh");
-    shell
-        .args(["-euc", script, "sh"])
-        .arg(tka.get_program())
-        .args(tka.get_args());
-    let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    shell
-        .env_clear()
-        .envs(variables)
-        .env("KUBECONFIG", "x")
-        .current_dir(user.home());
-    let outcome = Outcome::from(shell.output().unwrap());
+    let mut shell = after("mkdir gone; cd gone; rmdir ../gone", &tka);
+    let outcome = Outcome::from(shell.env("KUBECONFIG", "x").output().unwrap());
     is_refused(&user, &fake, &outcome, "change to a folder that is there", "gone");
 }
 
@@ -145,15 +129,7 @@ fn too_few_descriptors_are_found_before_signing_in() {
     for most in 4..9 {
         let (user, fake) = (with_kubeconfig(), FakeServer::new(&[]));
         let tka = user.command_with(&fake, &["login", "--merge"]);
-        let script = format!("ulimit -n {most}; exec \"$@\"");
-        let mut shell = Command::new("sh");
-        shell
-            .args(["-euc", &script, "sh"])
-            .arg(tka.get_program())
-            .args(tka.get_args());
-        let variables = tka.get_envs().filter_map(|(name, value)| Some((name, value?)));
-        shell.env_clear().envs(variables).current_dir(user.home());
-        let outcome = Outcome::from(shell.output().unwrap());
+        let outcome = Outcome::from(after(&format!("ulimit -n {most}"), &tka).output().unwrap());
         assert_ne!(outcome.status, 0, "{most}: {outcome:?}");
         assert!(fake.requests().is_empty(), "{most}: {outcome:?}");
     }
