@@ -146,17 +146,15 @@ pub(crate) fn own_entries(
     server: &Server,
     records: &[MergedEntry],
 ) -> Vec<MergedEntry> {
-    let here = || records.iter().filter(|record| record.is_in(file));
-    let is_still = |record: &&MergedEntry| {
+    let mut recorded: Vec<_> = records.iter().filter(|record| record.is_in(file)).cloned().collect();
+    let mut entries = find_unrecorded(file, document, server, &recorded);
+    follow_renames(document, file, &mut recorded);
+    recorded.retain(|record| {
         let leads = document.context(&record.context);
         is_unchanged(document, record) && leads.is_none_or(|names| names == record.names())
-    };
-    let recorded = here().filter(is_still).map(|record| MergedEntry {
-        context: context_of(document, record).unwrap_or_else(|| record.context.clone()),
-        ..record.clone()
     });
-    let found = find_unrecorded(file, document, server, records);
-    found.into_iter().chain(recorded).collect()
+    entries.extend(recorded);
+    entries
 }
 
 /// The current context before the entries of `tka`, as written. None if it was not set.

@@ -7,7 +7,7 @@ use super::folder::is_ours;
 
 /// Advice if `path`, a file or a folder, cannot be written because of `error`.
 pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
-    let path_itself = path;
+    let leads_nowhere = path.is_symlink() && !path.exists();
     let path = path.display();
     match error.kind() {
         // EPERM means an attribute (chattr(1)); EACCES would mean permissions.
@@ -22,7 +22,8 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
             format!("your quota or file size limit for {path} is used up: `quota`, `ulimit -f`")
         }
         ErrorKind::InvalidFilename => format!("give it a shorter name: {path} is too long"),
-        _ if is_link_to_nothing(path_itself) => {
+        // Or round and round.
+        _ if leads_nowhere => {
             format!("restore the target of the link {path}, or remove it: `ls -l {path}`")
         }
         ErrorKind::NotFound => format!("{path} is gone: change to a folder that is there"),
@@ -31,11 +32,6 @@ pub(crate) fn advice(path: &Path, error: &io::Error) -> String {
         ErrorKind::ExecutableFileBusy | ErrorKind::ResourceBusy => format!("another program holds {path}: try again"),
         _ => format!("check {path}, its permissions and the disk's free space"),
     }
-}
-
-/// Whether it is a link that leads nowhere, or round and round.
-fn is_link_to_nothing(path: &Path) -> bool {
-    path.is_symlink() && !path.exists()
 }
 
 /// Advice if permission to read the file at `path` is missing.
